@@ -1,0 +1,1 @@
+//! Sound: from a file to the log-mel features that the models see. Knows nothing of graphs.

@@ -1,0 +1,1 @@
+//! Songs by genre: a folder, the built-in synthesiser, splits, the feature cache, batches.

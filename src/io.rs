@@ -1,0 +1,1 @@
+//! Files of other formats than sound: safetensors, NumPy arrays, recorded references.

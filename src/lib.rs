@@ -1,0 +1,15 @@
+//! sonograd learns to name the genre of music on a CPU: a small tensor engine with its own autograd,
+//! hand-written SIMD kernels, the five models of two published comparisons and their audio front end.
+#![forbid(unsafe_code)]
+
+pub mod audio;
+pub mod data;
+pub mod error;
+pub mod io;
+pub mod report;
+pub mod shape;
+pub mod tensor;
+
+pub use error::{Error, Result};
+pub use shape::Shape;
+pub use tensor::Tensor;

@@ -1,0 +1,4 @@
+//! The command line of sonograd.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,110 @@
+//! Instruction sets: which ones this CPU has, and which one runs.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An instruction set that the kernels are built for, slowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// What the compiler targets by default, through the crate `wide`: SSE2 on x86-64, NEON on Arm. 4 lanes.
+    Portable,
+    /// AVX-512's code paths (16 lanes, 32 registers) in portable instructions. For tests on CPUs without AVX-512.
+    #[cfg(feature = "emulated512")]
+    Emulated512,
+    /// AVX2 with FMA. 8 lanes.
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL. 16 lanes.
+    Avx512,
+}
+
+impl Isa {
+    /// Every instruction set that the program was built with, slowest first, whether this CPU has it or not.
+    pub const ALL: &'static [Isa] = &[
+        Isa::Portable,
+        #[cfg(feature = "emulated512")]
+        Isa::Emulated512,
+        Isa::Avx2,
+        Isa::Avx512,
+    ];
+
+    /// The name that the command line and `SONOGRAD_ISA` use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            #[cfg(feature = "emulated512")]
+            Isa::Emulated512 => "emulated512",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        }
+    }
+
+    /// True where this CPU, and the operating system on it, can run the set.
+    pub fn is_available(self) -> bool {
+        match self {
+            Isa::Portable => true,
+            #[cfg(feature = "emulated512")]
+            Isa::Emulated512 => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => {
+                Isa::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            Isa::Avx2 | Isa::Avx512 => false,
+        }
+    }
+
+    /// The sets that this CPU can run, slowest first. Never empty.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Self::ALL.iter().copied().filter(|isa| isa.is_available())
+    }
+
+    /// The fastest set that this CPU can run.
+    pub fn best() -> Isa {
+        Self::available().last().unwrap_or(Isa::Portable)
+    }
+
+    /// The set that `SONOGRAD_ISA` asks for, or the best one where it is not set or empty.
+    ///
+    /// # Errors
+    /// A message where the variable names no set, or one that this CPU does not have.
+    pub fn from_environment() -> Result<Isa, String> {
+        match std::env::var("SONOGRAD_ISA") {
+            Ok(name) if !name.is_empty() => name
+                .parse()
+                .map_err(|reason| format!("SONOGRAD_ISA: {reason}")),
+            _ => Ok(Isa::best()),
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+
+    /// Parses a name and checks that this CPU can run it.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = |sets: &mut dyn Iterator<Item = Isa>| {
+            sets.map(Isa::name).collect::<Vec<_>>().join(", ")
+        };
+        let Some(isa) = Self::ALL.iter().copied().find(|isa| isa.name() == name) else {
+            let all = names(&mut Self::ALL.iter().copied());
+            return Err(format!("unknown instruction set '{name}': one of {all}"));
+        };
+        if !isa.is_available() {
+            let here = names(&mut Self::available());
+            return Err(format!("this CPU has no {name}: it has {here}"));
+        }
+        Ok(isa)
+    }
+}

@@ -1,0 +1,229 @@
+//! The small vector vocabulary that every kernel is written in.
+//!
+//! A value of a type that implements [`Simd`] is a token: it exists only inside a function that was compiled with
+//! the instruction set's target features and is only called where the CPU has them (see `table`). Every method is
+//! `#[inline(always)]`: a missed inline would silently compile the body without those features.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(feature = "emulated512")]
+pub(crate) mod emulated512;
+pub(crate) mod portable;
+
+/// A vector of `LANES` f32 and what the kernels do with it.
+///
+/// # Safety of the pointer methods
+/// `load*` and `store*` touch exactly the elements that they name; the caller guarantees that these lie inside one
+/// allocation that may be read or written. No alignment is needed.
+pub(crate) trait Simd: Copy {
+    /// A vector register.
+    type F: Copy;
+    /// A comparison's result, one bit a lane.
+    type Mask: Copy;
+    /// Four lanes in the same instruction set, for rows of up to 4 values.
+    type Quad: Simd;
+    /// Eight lanes in the same instruction set, for rows of up to 8 values.
+    type Oct: Simd;
+    /// f32 values a register.
+    const LANES: usize;
+    /// Vector registers that the instruction set has: a tile's accumulators and operands must fit.
+    const REGISTERS: usize;
+
+    /// The four-lane token.
+    fn quad(self) -> Self::Quad;
+    /// The eight-lane token.
+    fn oct(self) -> Self::Oct;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F;
+    /// All lanes 0.
+    #[inline(always)]
+    fn zero(self) -> Self::F {
+        self.splat(0.0)
+    }
+    /// Reads `LANES` values.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+    /// Writes `LANES` values.
+    unsafe fn store(self, to: *mut f32, x: Self::F);
+    /// Reads the first `n <= LANES` values; the other lanes are 0.
+    unsafe fn load_partial(self, from: *const f32, n: usize) -> Self::F;
+    /// Writes the first `n <= LANES` lanes.
+    unsafe fn store_partial(self, to: *mut f32, x: Self::F, n: usize);
+    /// Reads `LANES` bytes as whole numbers.
+    unsafe fn load_u8(self, from: *const u8) -> Self::F;
+    /// Writes `LANES` lanes that hold whole numbers of 0..=255 as bytes.
+    unsafe fn store_u8(self, to: *mut u8, x: Self::F);
+
+    /// `a + b`
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a - b`
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a / b`
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the set has FMA.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The square root.
+    fn sqrt(self, a: Self::F) -> Self::F;
+    /// `a > b ? a : b`: `b` where either is NaN, and `b` where they are equal.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b`: `b` where either is NaN, and `b` where they are equal.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `|a|`
+    fn abs(self, a: Self::F) -> Self::F;
+    /// The nearest whole number, halves to even. |a| < 2^22.
+    fn round(self, a: Self::F) -> Self::F;
+    /// `2^a` for whole numbers a in -126..=127.
+    fn exp2i(self, a: Self::F) -> Self::F;
+    /// Lanes where `a > b`; false where either is NaN.
+    fn gt(self, a: Self::F, b: Self::F) -> Self::Mask;
+    /// `mask ? a : b`
+    fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F;
+    /// Bit i is set where lane i is not 0 (NaN counts as not 0).
+    fn nonzero_bits(self, a: Self::F) -> u32;
+    /// The sum of the lanes, in a fixed order.
+    fn sum(self, a: Self::F) -> f32;
+}
+
+/// Implements [`Simd`] for a token whose register is two registers of `$half`.
+macro_rules! paired_simd {
+    ($token:ident, $half:ident, $quad:ident, $oct:ident, $lanes:literal, $registers:literal) => {
+        impl $crate::simd::Simd for $token {
+            type F = [<$half as Simd>::F; 2];
+            type Mask = [<$half as Simd>::Mask; 2];
+            type Quad = $quad;
+            type Oct = $oct;
+            const LANES: usize = $lanes;
+            const REGISTERS: usize = $registers;
+
+            #[inline(always)]
+            fn quad(self) -> $quad {
+                $half.quad()
+            }
+            #[inline(always)]
+            fn oct(self) -> $oct {
+                $half.oct()
+            }
+            #[inline(always)]
+            fn splat(self, x: f32) -> Self::F {
+                [$half.splat(x); 2]
+            }
+            #[inline(always)]
+            unsafe fn load(self, from: *const f32) -> Self::F {
+                // SAFETY: the caller gives LANES readable values, half for each.
+                unsafe { [$half.load(from), $half.load(from.add($half::LANES))] }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32, x: Self::F) {
+                // SAFETY: the caller gives LANES writable values, half for each.
+                unsafe {
+                    $half.store(to, x[0]);
+                    $half.store(to.add($half::LANES), x[1]);
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_partial(self, from: *const f32, n: usize) -> Self::F {
+                let low = n.min($half::LANES);
+                // SAFETY: the caller gives n readable values; `low` of them and the rest.
+                unsafe {
+                    [
+                        $half.load_partial(from, low),
+                        $half.load_partial(from.wrapping_add(low), n - low),
+                    ]
+                }
+            }
+            #[inline(always)]
+            unsafe fn store_partial(self, to: *mut f32, x: Self::F, n: usize) {
+                let low = n.min($half::LANES);
+                // SAFETY: the caller gives n writable values; `low` of them and the rest.
+                unsafe {
+                    $half.store_partial(to, x[0], low);
+                    $half.store_partial(to.wrapping_add(low), x[1], n - low);
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_u8(self, from: *const u8) -> Self::F {
+                // SAFETY: the caller gives LANES readable bytes, half for each.
+                unsafe { [$half.load_u8(from), $half.load_u8(from.add($half::LANES))] }
+            }
+            #[inline(always)]
+            unsafe fn store_u8(self, to: *mut u8, x: Self::F) {
+                // SAFETY: the caller gives LANES writable bytes, half for each.
+                unsafe {
+                    $half.store_u8(to, x[0]);
+                    $half.store_u8(to.add($half::LANES), x[1]);
+                }
+            }
+            #[inline(always)]
+            fn add(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.add(a[0], b[0]), $half.add(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.sub(a[0], b[0]), $half.sub(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.mul(a[0], b[0]), $half.mul(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn div(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.div(a[0], b[0]), $half.div(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+                [
+                    $half.mul_add(a[0], b[0], c[0]),
+                    $half.mul_add(a[1], b[1], c[1]),
+                ]
+            }
+            #[inline(always)]
+            fn sqrt(self, a: Self::F) -> Self::F {
+                [$half.sqrt(a[0]), $half.sqrt(a[1])]
+            }
+            #[inline(always)]
+            fn max(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.max(a[0], b[0]), $half.max(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn min(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.min(a[0], b[0]), $half.min(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn abs(self, a: Self::F) -> Self::F {
+                [$half.abs(a[0]), $half.abs(a[1])]
+            }
+            #[inline(always)]
+            fn round(self, a: Self::F) -> Self::F {
+                [$half.round(a[0]), $half.round(a[1])]
+            }
+            #[inline(always)]
+            fn exp2i(self, a: Self::F) -> Self::F {
+                [$half.exp2i(a[0]), $half.exp2i(a[1])]
+            }
+            #[inline(always)]
+            fn gt(self, a: Self::F, b: Self::F) -> Self::Mask {
+                [$half.gt(a[0], b[0]), $half.gt(a[1], b[1])]
+            }
+            #[inline(always)]
+            fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F {
+                [
+                    $half.select(mask[0], a[0], b[0]),
+                    $half.select(mask[1], a[1], b[1]),
+                ]
+            }
+            #[inline(always)]
+            fn nonzero_bits(self, a: Self::F) -> u32 {
+                $half.nonzero_bits(a[0]) | ($half.nonzero_bits(a[1]) << $half::LANES)
+            }
+            #[inline(always)]
+            fn sum(self, a: Self::F) -> f32 {
+                $half.sum($half.add(a[0], a[1]))
+            }
+        }
+    };
+}
+pub(crate) use paired_simd;

@@ -1,0 +1,322 @@
+//! AVX2 with FMA: 8 lanes, and 4 lanes in the lower halves.
+
+use super::Simd;
+use std::arch::x86_64::*;
+
+/// Eight lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+/// Four lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2Quad(());
+
+impl Avx2 {
+    /// The token.
+    ///
+    /// # Safety
+    /// Only inside a function that is compiled with `avx2,fma` and that is only called where the CPU has them.
+    #[inline(always)]
+    pub(crate) unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Sliding window over this table gives a lane mask whose first n lanes are set.
+static PREFIX: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+impl Simd for Avx2 {
+    type F = __m256;
+    type Mask = __m256;
+    type Quad = Avx2Quad;
+    type Oct = Avx2;
+    const LANES: usize = 8;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn quad(self) -> Avx2Quad {
+        Avx2Quad(())
+    }
+    #[inline(always)]
+    fn oct(self) -> Avx2 {
+        self
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m256 {
+        // SAFETY: the token proves AVX2; the caller gives 8 readable values.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: __m256) {
+        // SAFETY: the token proves AVX2; the caller gives 8 writable values.
+        unsafe { _mm256_storeu_ps(to, x) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, n: usize) -> __m256 {
+        debug_assert!(n <= 8);
+        // SAFETY: masked-off lanes are not touched; the table has 8 entries from 8 - n on, n <= 8.
+        unsafe {
+            let mask = _mm256_loadu_si256(PREFIX.as_ptr().add(8 - n).cast());
+            _mm256_maskload_ps(from, mask)
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, x: __m256, n: usize) {
+        debug_assert!(n <= 8);
+        // SAFETY: as in load_partial, for writing.
+        unsafe {
+            let mask = _mm256_loadu_si256(PREFIX.as_ptr().add(8 - n).cast());
+            _mm256_maskstore_ps(to, mask, x)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> __m256 {
+        // SAFETY: the token proves AVX2; the caller gives 8 readable bytes.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, x: __m256) {
+        // SAFETY: the token proves AVX2; the caller gives 8 writable bytes.
+        unsafe {
+            let whole = _mm256_cvttps_epi32(x);
+            let low = _mm256_castsi256_si128(whole);
+            let high = _mm256_extracti128_si256::<1>(whole);
+            let words = _mm_packus_epi32(low, high);
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words))
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token proves FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn exp2i(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn gt(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_blendv_ps(b, a, mask) }
+    }
+    #[inline(always)]
+    fn nonzero_bits(self, a: __m256) -> u32 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m256) -> f32 {
+        // SAFETY: the token proves AVX2.
+        let half = unsafe { _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a)) };
+        self.quad().sum(half)
+    }
+}
+
+impl Simd for Avx2Quad {
+    type F = __m128;
+    type Mask = __m128;
+    type Quad = Avx2Quad;
+    type Oct = Avx2;
+    const LANES: usize = 4;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn quad(self) -> Avx2Quad {
+        self
+    }
+    #[inline(always)]
+    fn oct(self) -> Avx2 {
+        Avx2(())
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_set1_ps(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m128 {
+        // SAFETY: the caller gives 4 readable values.
+        unsafe { _mm_loadu_ps(from) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: __m128) {
+        // SAFETY: the caller gives 4 writable values.
+        unsafe { _mm_storeu_ps(to, x) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, n: usize) -> __m128 {
+        debug_assert!(n <= 4);
+        // SAFETY: masked-off lanes are not touched; the table has 4 entries from 8 - n on.
+        unsafe {
+            let mask = _mm_loadu_si128(PREFIX.as_ptr().add(8 - n).cast());
+            _mm_maskload_ps(from, mask)
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, x: __m128, n: usize) {
+        debug_assert!(n <= 4);
+        // SAFETY: as in load_partial, for writing.
+        unsafe {
+            let mask = _mm_loadu_si128(PREFIX.as_ptr().add(8 - n).cast());
+            _mm_maskstore_ps(to, mask, x)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> __m128 {
+        // SAFETY: the token proves AVX2; the caller gives 4 readable bytes.
+        unsafe {
+            let bytes = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+            _mm_cvtepi32_ps(_mm_cvtepu8_epi32(bytes))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, x: __m128) {
+        // SAFETY: the token proves AVX2; the caller gives 4 writable bytes.
+        unsafe {
+            let whole = _mm_cvttps_epi32(x);
+            let words = _mm_packus_epi32(whole, whole);
+            let bytes = _mm_packus_epi16(words, words);
+            to.cast::<i32>().write_unaligned(_mm_cvtsi128_si32(bytes))
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_sub_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: __m128, b: __m128, c: __m128) -> __m128 {
+        // SAFETY: the token proves FMA.
+        unsafe { _mm_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn sqrt(self, a: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_sqrt_ps(a) }
+    }
+    #[inline(always)]
+    fn max(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_min_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs(self, a: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_andnot_ps(_mm_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
+    fn round(self, a: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
+    }
+    #[inline(always)]
+    fn exp2i(self, a: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let biased = _mm_add_epi32(_mm_cvtps_epi32(a), _mm_set1_epi32(127));
+            _mm_castsi128_ps(_mm_slli_epi32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn gt(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_cmp_ps::<_CMP_GT_OQ>(a, b) }
+    }
+    #[inline(always)]
+    fn select(self, mask: __m128, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_blendv_ps(b, a, mask) }
+    }
+    #[inline(always)]
+    fn nonzero_bits(self, a: __m128) -> u32 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_movemask_ps(_mm_cmp_ps::<_CMP_NEQ_UQ>(a, _mm_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    fn sum(self, a: __m128) -> f32 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let pairs = _mm_add_ps(a, _mm_movehl_ps(a, a));
+            _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What the compiler targets by default, through the crate `wide`: SSE2 on stock x86-64, NEON on Arm.
+
+use super::Simd;
+use wide::{CmpGt, f32x4};
+
+/// Four lanes.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+/// Eight lanes as two of four.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable8;
+
+#[inline(always)]
+fn exp2i_scalar(a: f32) -> f32 {
+    f32::from_bits(((a as i32 + 127) as u32) << 23)
+}
+
+impl Simd for Portable {
+    type F = f32x4;
+    type Mask = f32x4;
+    type Quad = Portable;
+    type Oct = Portable8;
+    const LANES: usize = 4;
+    const REGISTERS: usize = 16;
+
+    #[inline(always)]
+    fn quad(self) -> Portable {
+        self
+    }
+    #[inline(always)]
+    fn oct(self) -> Portable8 {
+        Portable8
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x4 {
+        f32x4::splat(x)
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> f32x4 {
+        // SAFETY: the caller gives 4 readable values; read_unaligned asks for no alignment.
+        f32x4::new(unsafe { from.cast::<[f32; 4]>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: f32x4) {
+        // SAFETY: the caller gives 4 writable values.
+        unsafe { to.cast::<[f32; 4]>().write_unaligned(x.to_array()) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, n: usize) -> f32x4 {
+        let mut lanes = [0.0; 4];
+        // SAFETY: the caller gives n <= 4 readable values.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), n) }
+        f32x4::new(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, x: f32x4, n: usize) {
+        // SAFETY: the caller gives n <= 4 writable values.
+        unsafe { std::ptr::copy_nonoverlapping(x.to_array().as_ptr(), to, n) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> f32x4 {
+        // SAFETY: the caller gives 4 readable bytes.
+        f32x4::new(unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(f32::from))
+    }
+    #[inline(always)]
+    unsafe fn store_u8(self, to: *mut u8, x: f32x4) {
+        // SAFETY: the caller gives 4 writable bytes.
+        unsafe {
+            to.cast::<[u8; 4]>()
+                .write_unaligned(x.to_array().map(|lane| lane as u8))
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: f32x4, b: f32x4) -> f32x4 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32x4, b: f32x4) -> f32x4 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32x4, b: f32x4) -> f32x4 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32x4, b: f32x4) -> f32x4 {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32x4, b: f32x4, c: f32x4) -> f32x4 {
+        a * b + c
+    }
+    #[inline(always)]
+    fn sqrt(self, a: f32x4) -> f32x4 {
+        a.sqrt()
+    }
+    #[inline(always)]
+    fn max(self, a: f32x4, b: f32x4) -> f32x4 {
+        self.select(self.gt(a, b), a, b)
+    }
+    #[inline(always)]
+    fn min(self, a: f32x4, b: f32x4) -> f32x4 {
+        self.select(self.gt(b, a), a, b)
+    }
+    #[inline(always)]
+    fn abs(self, a: f32x4) -> f32x4 {
+        a.abs()
+    }
+    #[inline(always)]
+    fn round(self, a: f32x4) -> f32x4 {
+        // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded half to even.
+        let magic = f32x4::splat(12_582_912.0);
+        (a + magic) - magic
+    }
+    #[inline(always)]
+    fn exp2i(self, a: f32x4) -> f32x4 {
+        f32x4::new(a.to_array().map(exp2i_scalar))
+    }
+    #[inline(always)]
+    fn gt(self, a: f32x4, b: f32x4) -> f32x4 {
+        a.simd_gt(b)
+    }
+    #[inline(always)]
+    fn select(self, mask: f32x4, a: f32x4, b: f32x4) -> f32x4 {
+        mask.blend(a, b)
+    }
+    #[inline(always)]
+    fn nonzero_bits(self, a: f32x4) -> u32 {
+        let lanes = a.to_array();
+        (0..4).fold(0, |bits, i| bits | (u32::from(lanes[i] != 0.0) << i))
+    }
+    #[inline(always)]
+    fn sum(self, a: f32x4) -> f32 {
+        let [a, b, c, d] = a.to_array();
+        (a + c) + (b + d)
+    }
+}
+
+super::paired_simd!(Portable8, Portable, Portable, Portable8, 8, 16);

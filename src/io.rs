@@ -1,1 +1,7 @@
 //! Files of other formats than sound: safetensors, NumPy arrays, recorded references.
+
+pub mod atomic;
+pub mod reference;
+pub mod tensor_file;
+
+pub use tensor_file::TensorFile;

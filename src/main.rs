@@ -1,4 +1,6 @@
 //! The command line of sonograd.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sonograd::cli::main()
+}

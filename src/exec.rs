@@ -1,0 +1,456 @@
+//! Runs a plan: a training step or a prediction, the batch cut into shards, nothing allocated after it was made.
+//!
+//! The batch is cut into shards whose number depends on the batch alone, never on the threads. A shard runs every
+//! operation of a stage on its own buffers; stages end where an operation needs sums over the whole batch. The shards'
+//! partial gradients are added in the order of the shards. So the same seed gives the same bits on any number of threads.
+
+pub mod batch;
+mod shard;
+
+use crate::error::{Error, Result};
+use crate::graph::Plan;
+use crate::op::{BatchView, ShardView};
+use crate::optim::Optimizer;
+use crate::random::Random;
+pub use batch::{Batch, SliceBatch};
+use rayon::prelude::*;
+use shard::Shard;
+use sonograd_kernels::{AlignedVec, Isa, Kernels};
+use std::sync::Arc;
+
+/// The most samples a shard has.
+const SHARD_SAMPLES: usize = 16;
+/// A small batch is still cut into this many shards, so that it keeps several threads busy.
+const SMALL_BATCH_SHARDS: usize = 8;
+/// Elements of the flat slices that one task reduces or updates: 64 kB, half of a small first-level cache's share.
+const CHUNK: usize = 8192;
+
+/// What a training step says of its batch, in training mode, before the update.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StepOutcome {
+    /// Mean cross-entropy of the samples.
+    pub loss: f64,
+    /// Samples whose highest probability was the target's.
+    pub correct: usize,
+    /// Samples of the batch.
+    pub samples: usize,
+}
+
+/// One thing that a shard does in a stage; the number is the step's.
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Forward(usize),
+    ForwardSums(usize),
+    Loss(usize),
+    Backward(usize),
+    BackwardSums(usize),
+}
+
+/// What every shard does between two barriers; the last action's sums, if it makes any, are combined at the barrier.
+type Stage = Vec<Action>;
+
+/// The weights of a model and what the kernels made of them.
+pub(crate) struct Weights {
+    trainable: AlignedVec,
+    state: AlignedVec,
+    packed: Vec<AlignedVec>,
+    stale: bool,
+}
+
+/// Sums over the whole batch, a slice a step.
+struct Sums {
+    forward: Vec<Vec<f64>>,
+    backward: Vec<Vec<f64>>,
+    /// The shards' shares, one after another.
+    gathered: Vec<f64>,
+}
+
+/// A model in memory, ready to train and to predict.
+pub struct Executor {
+    plan: Plan,
+    kernels: &'static Kernels,
+    pool: Arc<rayon::ThreadPool>,
+    batch_size: usize,
+    shard_samples: usize,
+    shards: Vec<Shard>,
+    weights: Weights,
+    gradients: AlignedVec,
+    sums: Sums,
+    block_scratch: Vec<AlignedVec>,
+    train_stages: Vec<Stage>,
+    predict_stages: Vec<Stage>,
+    seed: u64,
+    step: u64,
+}
+
+/// What all shards read while they run a stage.
+struct Shared<'a> {
+    plan: &'a Plan,
+    kernels: &'static Kernels,
+    weights: &'a Weights,
+    sums: &'a Sums,
+    training: bool,
+    samples: usize,
+    seed: u64,
+    step: u64,
+}
+
+/// A pool of `threads` threads for [`Executor::new`]; 0 means one a core.
+///
+/// # Errors
+/// [`Error::Data`] where the system gives no threads.
+pub fn thread_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map(Arc::new).map_err(|error| Error::Data(format!("cannot start {threads} threads: {error}")))
+}
+
+impl Executor {
+    /// Lays out every buffer for batches of up to `batch_size` samples. All weights are 0: see
+    /// [`initialize`](Self::initialize) and [`set_weight`](Self::set_weight).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the batch size is 0 or this CPU has no such instruction set.
+    pub fn new(plan: Plan, batch_size: usize, pool: Arc<rayon::ThreadPool>, isa: Isa) -> Result<Self> {
+        if batch_size == 0 {
+            return Err(Error::Usage("the batch size is 0: it must be at least 1".into()));
+        }
+        let kernels =
+            Kernels::of(isa).ok_or_else(|| Error::Usage(format!("this CPU has no {isa} instructions")))?;
+        let lanes = kernels.lanes();
+        let shard_samples = batch_size.div_ceil(SMALL_BATCH_SHARDS).min(SHARD_SAMPLES);
+        let count = batch_size.div_ceil(shard_samples);
+        let needs: Vec<_> = plan.steps.iter().map(|step| step.op.needs(shard_samples, lanes)).collect();
+        let shards = (0..count).map(|_| Shard::new(&plan, &needs, shard_samples)).collect();
+        let blocks = plan.steps.iter().zip(&needs).filter(|(_, needs)| needs.gradient_block > 0);
+        let (tasks, scratch) = blocks.fold((0, 0), |(tasks, scratch), (step, needs)| {
+            let own = step.trainable.len().div_ceil(needs.gradient_block);
+            (own.max(tasks), step.op.batch_gradient_scratch(lanes).max(scratch))
+        });
+        let most_sums = needs.iter().map(|n| n.forward_sums.max(n.backward_sums)).max().unwrap_or(0);
+        Ok(Self {
+            kernels,
+            pool,
+            batch_size,
+            shard_samples,
+            shards,
+            weights: Weights {
+                trainable: AlignedVec::zeros(plan.trainable_len),
+                state: AlignedVec::zeros(plan.state_len),
+                packed: needs.iter().map(|n| AlignedVec::zeros(n.packed)).collect(),
+                stale: true,
+            },
+            gradients: AlignedVec::zeros(plan.trainable_len),
+            sums: Sums {
+                forward: needs.iter().map(|n| vec![0.0; n.forward_sums]).collect(),
+                backward: needs.iter().map(|n| vec![0.0; n.backward_sums]).collect(),
+                gathered: vec![0.0; most_sums * count],
+            },
+            block_scratch: (0..tasks).map(|_| AlignedVec::zeros(scratch)).collect(),
+            train_stages: train_stages(&plan, &needs),
+            predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
+            seed: 0,
+            step: 0,
+            plan,
+        })
+    }
+
+    /// The plan that runs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The kernels that run.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The pool that the shards run on.
+    pub fn pool(&self) -> &Arc<rayon::ThreadPool> {
+        &self.pool
+    }
+
+    /// The most samples of a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batch_size
+    }
+
+    /// Starts every weight as its layer says, from random numbers named by `seed` and the weight's path.
+    pub fn initialize(&mut self, seed: u64) {
+        self.seed = seed;
+        self.step = 0;
+        for weight in &self.plan.weights {
+            let name = blake3::hash(weight.name.as_bytes());
+            let (word, _) = name.as_bytes().split_at(8);
+            let word = word.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            let values = self.weights.slice_mut(weight.parameter.trainable, weight.range.clone());
+            let extents = weight.parameter.shape.extents();
+            crate::nn::init::fill(weight.parameter.initializer, extents, &mut Random::new(&[seed, word]), values);
+        }
+        self.weights.stale = true;
+    }
+
+    /// A weight's values by its path, `branch1.conv.kernel`.
+    pub fn weight(&self, name: &str) -> Option<&[f32]> {
+        let weight = self.plan.weights.iter().find(|weight| weight.name == name)?;
+        let flat = if weight.parameter.trainable { &self.weights.trainable } else { &self.weights.state };
+        Some(&flat[weight.range.clone()])
+    }
+
+    /// Sets a weight by its path.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is no such weight or the number of values is not its own.
+    pub fn set_weight(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let Some(weight) = self.plan.weights.iter().find(|weight| weight.name == name) else {
+            return Err(Error::Data(format!("the model has no weight '{name}'")));
+        };
+        if weight.range.len() != values.len() {
+            let (shape, found) = (&weight.parameter.shape, values.len());
+            return Err(Error::Data(format!("weight '{name}' is {shape}, but {found} values are given")));
+        }
+        self.weights.slice_mut(weight.parameter.trainable, weight.range.clone()).copy_from_slice(values);
+        self.weights.stale = true;
+        Ok(())
+    }
+
+    /// A trainable weight's gradient from the last step, by its path.
+    pub fn gradient(&self, name: &str) -> Option<&[f32]> {
+        let trained = |weight: &&crate::graph::plan::Weight| weight.name == name && weight.parameter.trainable;
+        let weight = self.plan.weights.iter().find(trained)?;
+        Some(&self.gradients[weight.range.clone()])
+    }
+
+    /// All weights, trainable ones first, to restore by [`restore`](Self::restore).
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot { trainable: self.weights.trainable.clone(), state: self.weights.state.clone() }
+    }
+
+    /// Puts back the weights of a snapshot of the same model.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.weights.trainable.copy_from_slice(&snapshot.trainable);
+        self.weights.state.copy_from_slice(&snapshot.state);
+        self.weights.stale = true;
+    }
+
+    /// One step: forward, loss, backward, update. Weights whose loss is not finite are not updated.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's.
+    pub fn train_step(&mut self, batch: &dyn Batch, optimizer: &mut Optimizer) -> Result<StepOutcome> {
+        let outcome = self.loss_and_gradients(batch)?;
+        if outcome.loss.is_finite() {
+            let (pool, kernels) = (Arc::clone(&self.pool), self.kernels);
+            let (weights, gradients) = (&mut self.weights, &mut self.gradients);
+            pool.install(|| optimizer.step(kernels, &mut weights.trainable, gradients, CHUNK));
+            self.weights.stale = true;
+        }
+        Ok(outcome)
+    }
+
+    /// Forward in training mode, loss and backward: the gradients are there to read afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's.
+    pub fn loss_and_gradients(&mut self, batch: &dyn Batch) -> Result<StepOutcome> {
+        let samples = self.run(batch, true)?;
+        let pool = Arc::clone(&self.pool);
+        pool.install(|| self.reduce_gradients());
+        self.step += 1;
+        let used = self.shards.iter().filter(|shard| shard.samples > 0);
+        let (loss, correct) =
+            used.fold((0.0, 0), |(loss, correct), shard| (loss + shard.loss, correct + shard.correct));
+        Ok(StepOutcome { loss: loss / samples as f64, correct, samples })
+    }
+
+    /// The probabilities of a batch, samples x classes, in inference mode.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or `probabilities` has another length.
+    pub fn predict(&mut self, batch: &dyn Batch, probabilities: &mut [f32]) -> Result<()> {
+        let classes = self.plan.classes;
+        if probabilities.len() != batch.len() * classes {
+            let (given, wanted) = (probabilities.len(), batch.len() * classes);
+            return Err(Error::Usage(format!("room for {given} probabilities, {wanted} are computed")));
+        }
+        self.run(batch, false)?;
+        let slot = self.plan.predict.values[self.plan.steps.last().map_or(0, |step| step.output)];
+        for (shard, out) in self.shards.iter().zip(probabilities.chunks_mut(self.shard_samples * classes)) {
+            out.copy_from_slice(&shard.slots[slot][..out.len()]);
+        }
+        Ok(())
+    }
+
+    /// Lays the batch into the shards and runs all stages; the number of samples.
+    fn run(&mut self, batch: &dyn Batch, training: bool) -> Result<usize> {
+        let samples = batch.len();
+        if samples == 0 || samples > self.batch_size {
+            let most = self.batch_size;
+            return Err(Error::Usage(format!("a batch of {samples} samples: 1 to {most} can be")));
+        }
+        for (i, shard) in self.shards.iter_mut().enumerate() {
+            shard.first_row = i * self.shard_samples;
+            shard.samples = samples.saturating_sub(shard.first_row).min(self.shard_samples);
+        }
+        let pool = Arc::clone(&self.pool);
+        pool.install(|| {
+            self.weights.pack(&self.plan, self.kernels);
+            let stages = if training { &self.train_stages } else { &self.predict_stages };
+            for (i, stage) in stages.iter().enumerate() {
+                let shared = Shared {
+                    plan: &self.plan,
+                    kernels: self.kernels,
+                    weights: &self.weights,
+                    sums: &self.sums,
+                    training,
+                    samples,
+                    seed: self.seed,
+                    step: self.step,
+                };
+                self.shards.par_iter_mut().with_max_len(1).filter(|shard| shard.samples > 0).for_each(
+                    |shard| {
+                        if i == 0 {
+                            shard.fill(&shared, batch);
+                        }
+                        stage.iter().for_each(|&action| shard.run(&shared, action));
+                    },
+                );
+                if let Some(&action) = stage.last() {
+                    combine(&self.plan, &self.shards, &mut self.sums, &mut self.weights.state, samples, action);
+                }
+            }
+        });
+        Ok(samples)
+    }
+
+    /// Adds the shards' partial gradients in order, and computes the whole-batch ones in blocks.
+    fn reduce_gradients(&mut self) {
+        let (kernels, plan, shards) = (self.kernels, &self.plan, &self.shards);
+        let (partial, whole) = self.gradients.split_at_mut(plan.partial_len);
+        partial.par_chunks_mut(CHUNK).enumerate().for_each(|(i, sum)| {
+            let part = i * CHUNK..i * CHUNK + sum.len();
+            for (j, shard) in shards.iter().filter(|shard| shard.samples > 0).enumerate() {
+                match j {
+                    0 => sum.copy_from_slice(&shard.gradients[part.clone()]),
+                    _ => kernels.add_assign(sum, &shard.gradients[part.clone()]),
+                }
+            }
+        });
+        let mut rest = whole;
+        for (i, step) in plan.steps.iter().enumerate() {
+            let block = step.op.needs(self.shard_samples, kernels.lanes()).gradient_block;
+            if block == 0 {
+                continue;
+            }
+            let (own, others) = rest.split_at_mut(step.trainable.len());
+            rest = others;
+            let view = StepView { plan, shards, step: i };
+            own.par_chunks_mut(block).zip(&mut self.block_scratch).with_max_len(1).enumerate().for_each(
+                |(i, (gradient, scratch))| {
+                    let part = i * block..i * block + gradient.len();
+                    step.op.batch_gradient(kernels, part, &view, gradient, scratch);
+                },
+            );
+        }
+    }
+}
+
+/// All weights of a model at one time.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    trainable: AlignedVec,
+    state: AlignedVec,
+}
+
+impl Weights {
+    fn slice_mut(&mut self, trainable: bool, range: std::ops::Range<usize>) -> &mut [f32] {
+        if trainable { &mut self.trainable[range] } else { &mut self.state[range] }
+    }
+
+    /// Lays the weights out for the kernels, where they changed since.
+    fn pack(&mut self, plan: &Plan, kernels: &'static Kernels) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let trainable = &self.trainable;
+        plan.steps.par_iter().zip(&mut self.packed).with_max_len(1).for_each(|(step, packed)| {
+            step.op.pack(kernels, &trainable[step.trainable.clone()], packed);
+        });
+    }
+}
+
+/// The stages of a training step: forward, the loss at the head, backward in reverse.
+fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
+    let mut stages = vec![Vec::new()];
+    let mut push = |action: Action, barrier: bool| {
+        stages.last_mut().into_iter().for_each(|stage: &mut Stage| stage.push(action));
+        if barrier {
+            stages.push(Vec::new());
+        }
+    };
+    for (i, step) in plan.steps.iter().enumerate() {
+        if needs[i].forward_sums > 0 {
+            push(Action::ForwardSums(i), true);
+        }
+        push(if step.op.is_head() { Action::Loss(i) } else { Action::Forward(i) }, false);
+    }
+    for (i, step) in plan.steps.iter().enumerate().rev() {
+        if step.op.is_head() || !step.has_backward {
+            continue;
+        }
+        if needs[i].backward_sums > 0 {
+            push(Action::BackwardSums(i), true);
+        }
+        push(Action::Backward(i), false);
+    }
+    stages
+}
+
+/// At a barrier: the shards' sums of a stage's last action into one.
+fn combine(plan: &Plan, shards: &[Shard], sums: &mut Sums, state: &mut [f32], samples: usize, action: Action) {
+    let (i, combined) = match action {
+        Action::ForwardSums(i) => (i, &mut sums.forward[i]),
+        Action::BackwardSums(i) => (i, &mut sums.backward[i]),
+        _ => return,
+    };
+    let len = combined.len();
+    let used = shards.iter().filter(|shard| shard.samples > 0);
+    let mut count = 0;
+    for (shard, gathered) in used.zip(sums.gathered.chunks_mut(len)) {
+        gathered.copy_from_slice(&shard.sums[..len]);
+        count += 1;
+    }
+    let gathered = &sums.gathered[..count * len];
+    let step = &plan.steps[i];
+    match action {
+        Action::ForwardSums(_) => {
+            step.op.combine_forward(samples, gathered, combined, &mut state[step.state.clone()]);
+        }
+        _ => step.op.combine_backward(samples, gathered, combined),
+    }
+}
+
+/// The shards of one step, for its whole-batch gradient.
+struct StepView<'a> {
+    plan: &'a Plan,
+    shards: &'a [Shard],
+    step: usize,
+}
+
+impl BatchView for StepView<'_> {
+    fn shards(&self) -> usize {
+        self.shards.iter().filter(|shard| shard.samples > 0).count()
+    }
+
+    fn shard(&self, index: usize) -> ShardView<'_> {
+        let (shard, step) = (&self.shards[index], &self.plan.steps[self.step]);
+        let slots = &self.plan.train;
+        let len = |value: usize| self.plan.value_lens[value] * shard.samples;
+        let input = step.inputs[0];
+        ShardView {
+            samples: shard.samples,
+            input: &shard.slots[slots.values[input]][..len(input)],
+            d_output: &shard.slots[slots.gradients[step.output]][..len(step.output)],
+            workspace: shard.workspace(self.step),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The differentiable operations, one a file: shape rule, forward, backward and gradient check.
+
+pub mod activation;
+pub mod concatenate;
+pub mod conv2d;
+pub mod dense;
+pub mod flatten;
+pub mod max_pool;
+pub mod softmax;
+pub mod window;
+
+#[cfg(test)]
+pub(crate) mod check;
+
+pub use activation::Activate;
+pub use concatenate::Concatenate;
+pub use conv2d::Conv2d;
+pub use dense::Dense;
+pub use flatten::Flatten;
+pub use max_pool::MaxPool2d;
+pub use softmax::Softmax;

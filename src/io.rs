@@ -1,1 +1,3 @@
 //! Files of other formats than sound: safetensors, NumPy arrays, recorded references.
+
+pub mod atomic;

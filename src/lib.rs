@@ -9,6 +9,7 @@ pub mod io;
 pub mod report;
 pub mod shape;
 pub mod tensor;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use shape::Shape;

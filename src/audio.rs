@@ -79,7 +79,7 @@ pub fn write_wav(path: &Path, samples: &[f32], sample_rate: u32) -> Result<()> {
         hound::Error::IoError(error) => error,
         other => std::io::Error::other(other),
     };
-    crate::io::write_atomic(path, |file| {
+    crate::io::atomic::write_with(path, |file| {
         let mut writer = hound::WavWriter::new(file, spec).map_err(io_error)?;
         for sample in samples {
             // 32768 as in every decoder's way back, so that a written file reads as the same samples.

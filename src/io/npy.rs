@@ -25,7 +25,7 @@ pub fn write(path: &Path, shape: &Shape, values: &[f32]) -> Result<()> {
         )));
     }
     let header = header(shape);
-    crate::io::write_atomic(path, |file| {
+    crate::io::atomic::write_with(path, |file| {
         file.write_all(b"\x93NUMPY\x01\x00")?;
         file.write_all(&(header.len() as u16).to_le_bytes())?;
         file.write_all(header.as_bytes())?;

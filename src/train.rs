@@ -1,0 +1,7 @@
+//! Training: the loop, what it measures, what it keeps.
+
+pub mod fit;
+pub mod history;
+pub mod metrics;
+pub mod model_file;
+pub mod run;

@@ -12,7 +12,7 @@ mod verify;
 
 use crate::error::Error;
 use clap::{Parser, Subcommand};
-use output::Output;
+
 use std::process::ExitCode;
 
 /// Learns to name the genre of music, on a CPU.
@@ -48,10 +48,16 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         // The reader of a pipe has all it wants.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("sonograd: {error}");
-            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, Error::Usage(_)) {
+                2
+            } else {
+                1
+            })
         }
     }
 }

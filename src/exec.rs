@@ -101,7 +101,8 @@ struct Shared<'a> {
 /// [`Error::Data`] where the system gives no threads.
 pub fn thread_pool(threads: usize) -> Result<Arc<rayon::ThreadPool>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map(Arc::new).map_err(|error| Error::Data(format!("cannot start {threads} threads: {error}")))
+    pool.map(Arc::new)
+        .map_err(|error| Error::Data(format!("cannot start {threads} threads: {error}")))
 }
 
 impl Executor {
@@ -110,23 +111,47 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Usage`] where the batch size is 0 or this CPU has no such instruction set.
-    pub fn new(plan: Plan, batch_size: usize, pool: Arc<rayon::ThreadPool>, isa: Isa) -> Result<Self> {
+    pub fn new(
+        plan: Plan,
+        batch_size: usize,
+        pool: Arc<rayon::ThreadPool>,
+        isa: Isa,
+    ) -> Result<Self> {
         if batch_size == 0 {
-            return Err(Error::Usage("the batch size is 0: it must be at least 1".into()));
+            return Err(Error::Usage(
+                "the batch size is 0: it must be at least 1".into(),
+            ));
         }
-        let kernels =
-            Kernels::of(isa).ok_or_else(|| Error::Usage(format!("this CPU has no {isa} instructions")))?;
+        let kernels = Kernels::of(isa)
+            .ok_or_else(|| Error::Usage(format!("this CPU has no {isa} instructions")))?;
         let lanes = kernels.lanes();
         let shard_samples = batch_size.div_ceil(SMALL_BATCH_SHARDS).min(SHARD_SAMPLES);
         let count = batch_size.div_ceil(shard_samples);
-        let needs: Vec<_> = plan.steps.iter().map(|step| step.op.needs(shard_samples, lanes)).collect();
-        let shards = (0..count).map(|_| Shard::new(&plan, &needs, shard_samples)).collect();
-        let blocks = plan.steps.iter().zip(&needs).filter(|(_, needs)| needs.gradient_block > 0);
+        let needs: Vec<_> = plan
+            .steps
+            .iter()
+            .map(|step| step.op.needs(shard_samples, lanes))
+            .collect();
+        let shards = (0..count)
+            .map(|_| Shard::new(&plan, &needs, shard_samples))
+            .collect();
+        let blocks = plan
+            .steps
+            .iter()
+            .zip(&needs)
+            .filter(|(_, needs)| needs.gradient_block > 0);
         let (tasks, scratch) = blocks.fold((0, 0), |(tasks, scratch), (step, needs)| {
             let own = step.trainable.len().div_ceil(needs.gradient_block);
-            (own.max(tasks), step.op.batch_gradient_scratch(lanes).max(scratch))
+            (
+                own.max(tasks),
+                step.op.batch_gradient_scratch(lanes).max(scratch),
+            )
         });
-        let most_sums = needs.iter().map(|n| n.forward_sums.max(n.backward_sums)).max().unwrap_or(0);
+        let most_sums = needs
+            .iter()
+            .map(|n| n.forward_sums.max(n.backward_sums))
+            .max()
+            .unwrap_or(0);
         Ok(Self {
             kernels,
             pool,
@@ -181,18 +206,35 @@ impl Executor {
         for weight in &self.plan.weights {
             let name = blake3::hash(weight.name.as_bytes());
             let (word, _) = name.as_bytes().split_at(8);
-            let word = word.iter().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            let values = self.weights.slice_mut(weight.parameter.trainable, weight.range.clone());
+            let word = word
+                .iter()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte));
+            let values = self
+                .weights
+                .slice_mut(weight.parameter.trainable, weight.range.clone());
             let extents = weight.parameter.shape.extents();
-            crate::nn::init::fill(weight.parameter.initializer, extents, &mut Random::new(&[seed, word]), values);
+            crate::nn::init::fill(
+                weight.parameter.initializer,
+                extents,
+                &mut Random::new(&[seed, word]),
+                values,
+            );
         }
         self.weights.stale = true;
     }
 
     /// A weight's values by its path, `branch1.conv.kernel`.
     pub fn weight(&self, name: &str) -> Option<&[f32]> {
-        let weight = self.plan.weights.iter().find(|weight| weight.name == name)?;
-        let flat = if weight.parameter.trainable { &self.weights.trainable } else { &self.weights.state };
+        let weight = self
+            .plan
+            .weights
+            .iter()
+            .find(|weight| weight.name == name)?;
+        let flat = if weight.parameter.trainable {
+            &self.weights.trainable
+        } else {
+            &self.weights.state
+        };
         Some(&flat[weight.range.clone()])
     }
 
@@ -206,23 +248,32 @@ impl Executor {
         };
         if weight.range.len() != values.len() {
             let (shape, found) = (&weight.parameter.shape, values.len());
-            return Err(Error::Data(format!("weight '{name}' is {shape}, but {found} values are given")));
+            return Err(Error::Data(format!(
+                "weight '{name}' is {shape}, but {found} values are given"
+            )));
         }
-        self.weights.slice_mut(weight.parameter.trainable, weight.range.clone()).copy_from_slice(values);
+        self.weights
+            .slice_mut(weight.parameter.trainable, weight.range.clone())
+            .copy_from_slice(values);
         self.weights.stale = true;
         Ok(())
     }
 
     /// A trainable weight's gradient from the last step, by its path.
     pub fn gradient(&self, name: &str) -> Option<&[f32]> {
-        let trained = |weight: &&crate::graph::plan::Weight| weight.name == name && weight.parameter.trainable;
+        let trained = |weight: &&crate::graph::plan::Weight| {
+            weight.name == name && weight.parameter.trainable
+        };
         let weight = self.plan.weights.iter().find(trained)?;
         Some(&self.gradients[weight.range.clone()])
     }
 
     /// All weights, trainable ones first, to restore by [`restore`](Self::restore).
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { trainable: self.weights.trainable.clone(), state: self.weights.state.clone() }
+        Snapshot {
+            trainable: self.weights.trainable.clone(),
+            state: self.weights.state.clone(),
+        }
     }
 
     /// Puts back the weights of a snapshot of the same model.
@@ -236,7 +287,11 @@ impl Executor {
     ///
     /// # Errors
     /// [`Error::Usage`] where the batch is empty or larger than the executor's.
-    pub fn train_step(&mut self, batch: &dyn Batch, optimizer: &mut Optimizer) -> Result<StepOutcome> {
+    pub fn train_step(
+        &mut self,
+        batch: &dyn Batch,
+        optimizer: &mut Optimizer,
+    ) -> Result<StepOutcome> {
         let outcome = self.loss_and_gradients(batch)?;
         if outcome.loss.is_finite() {
             let (pool, kernels) = (Arc::clone(&self.pool), self.kernels);
@@ -257,9 +312,14 @@ impl Executor {
         pool.install(|| self.reduce_gradients());
         self.step += 1;
         let used = self.shards.iter().filter(|shard| shard.samples > 0);
-        let (loss, correct) =
-            used.fold((0.0, 0), |(loss, correct), shard| (loss + shard.loss, correct + shard.correct));
-        Ok(StepOutcome { loss: loss / samples as f64, correct, samples })
+        let (loss, correct) = used.fold((0.0, 0), |(loss, correct), shard| {
+            (loss + shard.loss, correct + shard.correct)
+        });
+        Ok(StepOutcome {
+            loss: loss / samples as f64,
+            correct,
+            samples,
+        })
     }
 
     /// The probabilities of a batch, samples x classes, in inference mode.
@@ -270,11 +330,17 @@ impl Executor {
         let classes = self.plan.classes;
         if probabilities.len() != batch.len() * classes {
             let (given, wanted) = (probabilities.len(), batch.len() * classes);
-            return Err(Error::Usage(format!("room for {given} probabilities, {wanted} are computed")));
+            return Err(Error::Usage(format!(
+                "room for {given} probabilities, {wanted} are computed"
+            )));
         }
         self.run(batch, false)?;
         let slot = self.plan.predict.values[self.plan.steps.last().map_or(0, |step| step.output)];
-        for (shard, out) in self.shards.iter().zip(probabilities.chunks_mut(self.shard_samples * classes)) {
+        for (shard, out) in self
+            .shards
+            .iter()
+            .zip(probabilities.chunks_mut(self.shard_samples * classes))
+        {
             out.copy_from_slice(&shard.slots[slot][..out.len()]);
         }
         Ok(())
@@ -285,16 +351,24 @@ impl Executor {
         let samples = batch.len();
         if samples == 0 || samples > self.batch_size {
             let most = self.batch_size;
-            return Err(Error::Usage(format!("a batch of {samples} samples: 1 to {most} can be")));
+            return Err(Error::Usage(format!(
+                "a batch of {samples} samples: 1 to {most} can be"
+            )));
         }
         for (i, shard) in self.shards.iter_mut().enumerate() {
             shard.first_row = i * self.shard_samples;
-            shard.samples = samples.saturating_sub(shard.first_row).min(self.shard_samples);
+            shard.samples = samples
+                .saturating_sub(shard.first_row)
+                .min(self.shard_samples);
         }
         let pool = Arc::clone(&self.pool);
         pool.install(|| {
             self.weights.pack(&self.plan, self.kernels);
-            let stages = if training { &self.train_stages } else { &self.predict_stages };
+            let stages = if training {
+                &self.train_stages
+            } else {
+                &self.predict_stages
+            };
             for (i, stage) in stages.iter().enumerate() {
                 let shared = Shared {
                     plan: &self.plan,
@@ -306,16 +380,25 @@ impl Executor {
                     seed: self.seed,
                     step: self.step,
                 };
-                self.shards.par_iter_mut().with_max_len(1).filter(|shard| shard.samples > 0).for_each(
-                    |shard| {
+                self.shards
+                    .par_iter_mut()
+                    .with_max_len(1)
+                    .filter(|shard| shard.samples > 0)
+                    .for_each(|shard| {
                         if i == 0 {
                             shard.fill(&shared, batch);
                         }
                         stage.iter().for_each(|&action| shard.run(&shared, action));
-                    },
-                );
+                    });
                 if let Some(&action) = stage.last() {
-                    combine(&self.plan, &self.shards, &mut self.sums, &mut self.weights.state, samples, action);
+                    combine(
+                        &self.plan,
+                        &self.shards,
+                        &mut self.sums,
+                        &mut self.weights.state,
+                        samples,
+                        action,
+                    );
                 }
             }
         });
@@ -326,30 +409,43 @@ impl Executor {
     fn reduce_gradients(&mut self) {
         let (kernels, plan, shards) = (self.kernels, &self.plan, &self.shards);
         let (partial, whole) = self.gradients.split_at_mut(plan.partial_len);
-        partial.par_chunks_mut(CHUNK).enumerate().for_each(|(i, sum)| {
-            let part = i * CHUNK..i * CHUNK + sum.len();
-            for (j, shard) in shards.iter().filter(|shard| shard.samples > 0).enumerate() {
-                match j {
-                    0 => sum.copy_from_slice(&shard.gradients[part.clone()]),
-                    _ => kernels.add_assign(sum, &shard.gradients[part.clone()]),
+        partial
+            .par_chunks_mut(CHUNK)
+            .enumerate()
+            .for_each(|(i, sum)| {
+                let part = i * CHUNK..i * CHUNK + sum.len();
+                for (j, shard) in shards.iter().filter(|shard| shard.samples > 0).enumerate() {
+                    match j {
+                        0 => sum.copy_from_slice(&shard.gradients[part.clone()]),
+                        _ => kernels.add_assign(sum, &shard.gradients[part.clone()]),
+                    }
                 }
-            }
-        });
+            });
         let mut rest = whole;
         for (i, step) in plan.steps.iter().enumerate() {
-            let block = step.op.needs(self.shard_samples, kernels.lanes()).gradient_block;
+            let block = step
+                .op
+                .needs(self.shard_samples, kernels.lanes())
+                .gradient_block;
             if block == 0 {
                 continue;
             }
             let (own, others) = rest.split_at_mut(step.trainable.len());
             rest = others;
-            let view = StepView { plan, shards, step: i };
-            own.par_chunks_mut(block).zip(&mut self.block_scratch).with_max_len(1).enumerate().for_each(
-                |(i, (gradient, scratch))| {
+            let view = StepView {
+                plan,
+                shards,
+                step: i,
+            };
+            own.par_chunks_mut(block)
+                .zip(&mut self.block_scratch)
+                .with_max_len(1)
+                .enumerate()
+                .for_each(|(i, (gradient, scratch))| {
                     let part = i * block..i * block + gradient.len();
-                    step.op.batch_gradient(kernels, part, &view, gradient, scratch);
-                },
-            );
+                    step.op
+                        .batch_gradient(kernels, part, &view, gradient, scratch);
+                });
         }
     }
 }
@@ -363,7 +459,11 @@ pub struct Snapshot {
 
 impl Weights {
     fn slice_mut(&mut self, trainable: bool, range: std::ops::Range<usize>) -> &mut [f32] {
-        if trainable { &mut self.trainable[range] } else { &mut self.state[range] }
+        if trainable {
+            &mut self.trainable[range]
+        } else {
+            &mut self.state[range]
+        }
     }
 
     /// Lays the weights out for the kernels, where they changed since.
@@ -372,9 +472,14 @@ impl Weights {
             return;
         }
         let trainable = &self.trainable;
-        plan.steps.par_iter().zip(&mut self.packed).with_max_len(1).for_each(|(step, packed)| {
-            step.op.pack(kernels, &trainable[step.trainable.clone()], packed);
-        });
+        plan.steps
+            .par_iter()
+            .zip(&mut self.packed)
+            .with_max_len(1)
+            .for_each(|(step, packed)| {
+                step.op
+                    .pack(kernels, &trainable[step.trainable.clone()], packed);
+            });
     }
 }
 
@@ -382,7 +487,10 @@ impl Weights {
 fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
     let mut stages = vec![Vec::new()];
     let mut push = |action: Action, barrier: bool| {
-        stages.last_mut().into_iter().for_each(|stage: &mut Stage| stage.push(action));
+        stages
+            .last_mut()
+            .into_iter()
+            .for_each(|stage: &mut Stage| stage.push(action));
         if barrier {
             stages.push(Vec::new());
         }
@@ -391,7 +499,14 @@ fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
         if needs[i].forward_sums > 0 {
             push(Action::ForwardSums(i), true);
         }
-        push(if step.op.is_head() { Action::Loss(i) } else { Action::Forward(i) }, false);
+        push(
+            if step.op.is_head() {
+                Action::Loss(i)
+            } else {
+                Action::Forward(i)
+            },
+            false,
+        );
     }
     for (i, step) in plan.steps.iter().enumerate().rev() {
         if step.op.is_head() || !step.has_backward {
@@ -406,7 +521,14 @@ fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
 }
 
 /// At a barrier: the shards' sums of a stage's last action into one.
-fn combine(plan: &Plan, shards: &[Shard], sums: &mut Sums, state: &mut [f32], samples: usize, action: Action) {
+fn combine(
+    plan: &Plan,
+    shards: &[Shard],
+    sums: &mut Sums,
+    state: &mut [f32],
+    samples: usize,
+    action: Action,
+) {
     let (i, combined) = match action {
         Action::ForwardSums(i) => (i, &mut sums.forward[i]),
         Action::BackwardSums(i) => (i, &mut sums.backward[i]),
@@ -423,7 +545,8 @@ fn combine(plan: &Plan, shards: &[Shard], sums: &mut Sums, state: &mut [f32], sa
     let step = &plan.steps[i];
     match action {
         Action::ForwardSums(_) => {
-            step.op.combine_forward(samples, gathered, combined, &mut state[step.state.clone()]);
+            step.op
+                .combine_forward(samples, gathered, combined, &mut state[step.state.clone()]);
         }
         _ => step.op.combine_backward(samples, gathered, combined),
     }

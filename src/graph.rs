@@ -34,7 +34,10 @@ pub struct Node {
 impl Node {
     /// The layer's weights.
     pub fn parameters(&self) -> Vec<Parameter> {
-        self.op.as_ref().map(|op| op.parameters()).unwrap_or_default()
+        self.op
+            .as_ref()
+            .map(|op| op.parameters())
+            .unwrap_or_default()
     }
 }
 
@@ -56,14 +59,22 @@ impl Graph {
     /// [`Error::Shape`] where the graph has one already or the shape is empty.
     pub fn input(&mut self, name: &str, shape: impl Into<Shape>) -> Result<Var> {
         let shape = shape.into();
-        let refuse = |reason: String| Error::Shape { layer: name.to_string(), reason };
+        let refuse = |reason: String| Error::Shape {
+            layer: name.to_string(),
+            reason,
+        };
         if !self.nodes.is_empty() {
             return Err(refuse("a graph has one input, and it comes first".into()));
         }
         if shape.is_empty() {
             return Err(refuse(format!("the input's shape {shape} has no elements")));
         }
-        self.nodes.push(Node { name: name.to_string(), op: None, inputs: Vec::new(), shape });
+        self.nodes.push(Node {
+            name: name.to_string(),
+            op: None,
+            inputs: Vec::new(),
+            shape,
+        });
         Ok(Var(0))
     }
 
@@ -72,12 +83,18 @@ impl Graph {
     /// # Errors
     /// [`Error::Shape`] where the name is taken, an input is of another graph or there are too many.
     pub fn push(&mut self, name: &str, op: Box<dyn Op>, inputs: &[Var]) -> Result<Var> {
-        let refuse = |reason: String| Error::Shape { layer: name.to_string(), reason };
+        let refuse = |reason: String| Error::Shape {
+            layer: name.to_string(),
+            reason,
+        };
         if self.nodes.iter().any(|node| node.name == name) {
             return Err(refuse("the name is taken".into()));
         }
         if inputs.is_empty() || inputs.len() > MAX_INPUTS {
-            return Err(refuse(format!("{} inputs: 1 to {MAX_INPUTS} can be", inputs.len())));
+            return Err(refuse(format!(
+                "{} inputs: 1 to {MAX_INPUTS} can be",
+                inputs.len()
+            )));
         }
         if inputs.iter().any(|var| var.0 >= self.nodes.len()) {
             return Err(refuse("an input is not of this graph".into()));
@@ -89,7 +106,12 @@ impl Graph {
         if shape.is_empty() {
             return Err(refuse(format!("its output {shape} would have no elements")));
         }
-        self.nodes.push(Node { name: name.to_string(), op: Some(op), inputs: inputs.to_vec(), shape });
+        self.nodes.push(Node {
+            name: name.to_string(),
+            op: Some(op),
+            inputs: inputs.to_vec(),
+            shape,
+        });
         Ok(Var(self.nodes.len() - 1))
     }
 

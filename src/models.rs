@@ -53,7 +53,9 @@ impl Model {
     /// What it is, in a line.
     pub fn description(self) -> &'static str {
         match self {
-            Model::Parallel => "two small convolution branches side by side, one dense layer; the fastest",
+            Model::Parallel => {
+                "two small convolution branches side by side, one dense layer; the fastest"
+            }
         }
     }
 
@@ -90,10 +92,15 @@ impl Model {
     pub fn build(self, size: Size) -> Result<(Graph, Var)> {
         if size.classes < 2 {
             let classes = size.classes;
-            return Err(Error::Usage(format!("{classes} classes: a model tells two or more apart")));
+            return Err(Error::Usage(format!(
+                "{classes} classes: a model tells two or more apart"
+            )));
         }
         if !(size.width > 0.0 && size.width <= 64.0) {
-            return Err(Error::Usage(format!("a width of {}: it is above 0 and at most 64", size.width)));
+            return Err(Error::Usage(format!(
+                "a width of {}: it is above 0 and at most 64",
+                size.width
+            )));
         }
         let mut graph = Graph::new();
         let output = match self {
@@ -126,16 +133,23 @@ impl FromStr for Model {
         if let Some(model) = Self::ALL.iter().find(answers) {
             return Ok(*model);
         }
-        let names: Vec<&str> =
-            Self::ALL.iter().flat_map(|m| std::iter::once(m.name()).chain(m.aliases().iter().copied())).collect();
+        let names: Vec<&str> = Self::ALL
+            .iter()
+            .flat_map(|m| std::iter::once(m.name()).chain(m.aliases().iter().copied()))
+            .collect();
         let nearest = names.iter().max_by(|a, b| {
             let near = |other: &str| strsim::jaro_winkler(name, other);
             near(a).total_cmp(&near(b))
         });
         let near = nearest.filter(|other| strsim::jaro_winkler(name, other) > 0.7);
-        let offer = near.map(|other| format!(" Did you mean '{other}'?")).unwrap_or_default();
+        let offer = near
+            .map(|other| format!(" Did you mean '{other}'?"))
+            .unwrap_or_default();
         let all: Vec<&str> = Self::ALL.iter().map(|m| m.name()).collect();
-        Err(Error::Usage(format!("unknown model '{name}'.{offer} The models: {}", all.join(", "))))
+        Err(Error::Usage(format!(
+            "unknown model '{name}'.{offer} The models: {}",
+            all.join(", ")
+        )))
     }
 }
 

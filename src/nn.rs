@@ -25,7 +25,10 @@ fn append<O: Op>(
     op: std::result::Result<O, String>,
     inputs: &[Var],
 ) -> Result<Var> {
-    let op = op.map_err(|reason| Error::Shape { layer: name.to_string(), reason })?;
+    let op = op.map_err(|reason| Error::Shape {
+        layer: name.to_string(),
+        reason,
+    })?;
     graph.push(name, Box::new(op), inputs)
 }
 
@@ -71,7 +74,12 @@ pub struct MaxPooling2D {
 
 impl Layer for MaxPooling2D {
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
-        let op = ops::MaxPool2d::new(graph.shape(input), [self.window; 2], [self.stride; 2], self.padding);
+        let op = ops::MaxPool2d::new(
+            graph.shape(input),
+            [self.window; 2],
+            [self.stride; 2],
+            self.padding,
+        );
         append(graph, name, op, &[input])
     }
 }

@@ -43,7 +43,12 @@ pub struct Parameter {
 impl Parameter {
     /// A trained weight.
     pub fn new(name: &'static str, shape: impl Into<Shape>, initializer: Initializer) -> Self {
-        Self { name, shape: shape.into(), initializer, trainable: true }
+        Self {
+            name,
+            shape: shape.into(),
+            initializer,
+            trainable: true,
+        }
     }
 }
 

@@ -36,7 +36,12 @@ impl Optimizer {
         let moments = match rule {
             Rule::Sgd => [0, 0],
         };
-        Self { rule, learning_rate, moments: moments.map(|n| AlignedVec::zeros(n * len)), steps: 0 }
+        Self {
+            rule,
+            learning_rate,
+            moments: moments.map(|n| AlignedVec::zeros(n * len)),
+            steps: 0,
+        }
     }
 
     /// A rule and its learning rate from text as Keras' configuration says it: `sgd lr=0.005`.
@@ -48,7 +53,10 @@ impl Optimizer {
         let name = words.next().unwrap_or_default();
         let values: Vec<(&str, &str)> = words.filter_map(|word| word.split_once('=')).collect();
         let number = |key: &str| -> Result<f32, String> {
-            let value = values.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            let value = values
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| *value);
             let parsed = value.and_then(|value| value.parse().ok());
             parsed.ok_or_else(|| format!("optimiser '{text}' says no {key}"))
         };
@@ -60,7 +68,13 @@ impl Optimizer {
     }
 
     /// Updates the weights, in tasks of `chunk` elements on the current thread pool.
-    pub fn step(&mut self, kernels: &'static Kernels, weights: &mut [f32], gradients: &[f32], chunk: usize) {
+    pub fn step(
+        &mut self,
+        kernels: &'static Kernels,
+        weights: &mut [f32],
+        gradients: &[f32],
+        chunk: usize,
+    ) {
         self.steps += 1;
         let (rule, learning_rate) = (self.rule, self.learning_rate);
         match rule {

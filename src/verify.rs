@@ -76,11 +76,15 @@ pub fn verify(reference: &Reference, isa: Isa) -> Result<Verdict> {
 
 fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
     let model: Model = reference.model.parse()?;
-    let plan = model.compile(Size { classes: reference.classes, width: reference.width })?;
+    let plan = model.compile(Size {
+        classes: reference.classes,
+        width: reference.width,
+    })?;
     let samples = reference.samples();
     if reference.input.data().len() != samples * plan.input_shape().len() {
         let (found, wanted) = (reference.input.shape(), plan.input_shape());
-        let reason = format!("its input is {found}, but {model} takes {samples} samples of {wanted}");
+        let reason =
+            format!("its input is {found}, but {model} takes {samples} samples of {wanted}");
         return Err(Error::file(&reference.path, reason));
     }
     let weights = plan.weights().to_vec();
@@ -91,27 +95,45 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
         let set = executor.set_weight(&weight.name, recorded.data());
         set.map_err(|error| Error::file(&reference.path, error.to_string()))?;
     }
-    let batch = SliceBatch { inputs: reference.input.data(), targets: reference.target.data(), samples };
+    let batch = SliceBatch {
+        inputs: reference.input.data(),
+        targets: reference.target.data(),
+        samples,
+    };
 
     let mut output = vec![0.0; samples * reference.classes];
     executor.predict(&batch, &mut output)?;
     let output_max_abs = largest_difference(&output, reference.tensor("output")?.data());
 
     let loss = executor.loss_and_gradients(&batch)?.loss;
-    let recorded_loss = reference.tensor("loss")?.data().first().copied().unwrap_or(f32::NAN);
+    let recorded_loss = reference
+        .tensor("loss")?
+        .data()
+        .first()
+        .copied()
+        .unwrap_or(f32::NAN);
     let mut grad_rel_l2: f64 = 0.0;
     for (name, recorded) in reference.under("grad") {
-        let missing = || Error::file(&reference.path, format!("{model} has no trained weight '{name}'"));
+        let missing = || {
+            Error::file(
+                &reference.path,
+                format!("{model} has no trained weight '{name}'"),
+            )
+        };
         let found = executor.gradient(name).ok_or_else(missing)?;
         grad_rel_l2 = worse(grad_rel_l2, relative_l2(found, recorded.data()));
     }
 
-    let (rule, learning_rate) = Optimizer::parse(&reference.optimizer).map_err(|reason| Error::file(&reference.path, reason))?;
+    let (rule, learning_rate) = Optimizer::parse(&reference.optimizer)
+        .map_err(|reason| Error::file(&reference.path, reason))?;
     let mut optimizer = Optimizer::new(rule, learning_rate, trainable);
     let mut trajectory_loss_rel: f64 = 0.0;
     // Statistics have moved by the gradient's own forward pass: start again from the record.
     for weight in &weights {
-        executor.set_weight(&weight.name, reference.tensor(&format!("param/{}", weight.name))?.data())?;
+        executor.set_weight(
+            &weight.name,
+            reference.tensor(&format!("param/{}", weight.name))?.data(),
+        )?;
     }
     for &recorded in reference.tensor("trajectory/loss")?.data() {
         let found = executor.train_step(&batch, &mut optimizer)?.loss;
@@ -145,7 +167,10 @@ fn largest_difference(found: &[f32], recorded: &[f32]) -> f64 {
     if found.len() != recorded.len() {
         return f64::NAN;
     }
-    let differences = found.iter().zip(recorded).map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
+    let differences = found
+        .iter()
+        .zip(recorded)
+        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).abs());
     differences.fold(0.0, worse)
 }
 
@@ -155,7 +180,15 @@ fn relative_l2(found: &[f32], recorded: &[f32]) -> f64 {
         return f64::NAN;
     }
     let square = |x: f64| x * x;
-    let distance: f64 = found.iter().zip(recorded).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    let distance: f64 = found
+        .iter()
+        .zip(recorded)
+        .map(|(&a, &b)| square(f64::from(a) - f64::from(b)))
+        .sum();
     let size: f64 = recorded.iter().map(|&b| square(f64::from(b))).sum();
-    if size == 0.0 { distance.sqrt() } else { (distance / size).sqrt() }
+    if size == 0.0 {
+        distance.sqrt()
+    } else {
+        (distance / size).sqrt()
+    }
 }

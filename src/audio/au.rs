@@ -75,7 +75,11 @@ fn mu_law(byte: u8) -> i16 {
     let byte = !byte;
     let (exponent, mantissa) = ((byte >> 4) & 7, i16::from(byte & 15));
     let magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84;
-    if byte & 0x80 == 0 { magnitude } else { -magnitude }
+    if byte & 0x80 == 0 {
+        magnitude
+    } else {
+        -magnitude
+    }
 }
 
 /// ITU-T G.711 A-law to 16-bit linear.
@@ -86,7 +90,11 @@ fn a_law(byte: u8) -> i16 {
         0 => (mantissa << 4) + 8,
         _ => ((mantissa << 4) + 0x108) << (exponent - 1),
     };
-    if byte & 0x80 == 0 { -magnitude } else { magnitude }
+    if byte & 0x80 == 0 {
+        -magnitude
+    } else {
+        magnitude
+    }
 }
 
 /// Decodes a whole `.au` file to the mean of its channels; in the answer's error, what is wrong.
@@ -98,9 +106,15 @@ pub(crate) fn decode(file: &[u8]) -> Result<Audio, String> {
         ));
     }
     let word = |i: usize| {
-        u32::from_be_bytes([file[4 * i], file[4 * i + 1], file[4 * i + 2], file[4 * i + 3]])
+        u32::from_be_bytes([
+            file[4 * i],
+            file[4 * i + 1],
+            file[4 * i + 2],
+            file[4 * i + 3],
+        ])
     };
-    let (offset, size, encoding, sample_rate, channels) = (word(1), word(2), word(3), word(4), word(5));
+    let (offset, size, encoding, sample_rate, channels) =
+        (word(1), word(2), word(3), word(4), word(5));
     let encoding = Encoding::from_word(encoding).ok_or_else(|| {
         format!("its encoding {encoding} is not supported: convert it to 16-bit linear")
     })?;
@@ -164,23 +178,54 @@ mod tests {
 
     #[test]
     fn every_encoding_has_its_full_scale() {
-        assert_eq!(samples(2, 1, &[0x80, 0xc0, 0, 0x40]), [-1.0, -0.5, 0.0, 0.5]);
-        assert_eq!(samples(3, 1, &[0x80, 0, 0x40, 0, 0xff, 0xff]), [-1.0, 0.5, -1.0 / 32_768.0]);
-        assert_eq!(samples(4, 1, &[0x80, 0, 0, 0, 0, 1]), [-1.0, 1.0 / 8_388_608.0]);
-        assert_eq!(samples(5, 1, &[0xc0, 0, 0, 0, 0, 1, 0, 0]), [-0.5, 1.0 / 32_768.0]);
-        let floats: Vec<u8> = [0.25f32, -1.5].iter().flat_map(|x| x.to_be_bytes()).collect();
+        assert_eq!(
+            samples(2, 1, &[0x80, 0xc0, 0, 0x40]),
+            [-1.0, -0.5, 0.0, 0.5]
+        );
+        assert_eq!(
+            samples(3, 1, &[0x80, 0, 0x40, 0, 0xff, 0xff]),
+            [-1.0, 0.5, -1.0 / 32_768.0]
+        );
+        assert_eq!(
+            samples(4, 1, &[0x80, 0, 0, 0, 0, 1]),
+            [-1.0, 1.0 / 8_388_608.0]
+        );
+        assert_eq!(
+            samples(5, 1, &[0xc0, 0, 0, 0, 0, 1, 0, 0]),
+            [-0.5, 1.0 / 32_768.0]
+        );
+        let floats: Vec<u8> = [0.25f32, -1.5]
+            .iter()
+            .flat_map(|x| x.to_be_bytes())
+            .collect();
         assert_eq!(samples(6, 1, &floats), [0.25, -1.5]);
-        let doubles: Vec<u8> = [0.125f64, -0.75].iter().flat_map(|x| x.to_be_bytes()).collect();
+        let doubles: Vec<u8> = [0.125f64, -0.75]
+            .iter()
+            .flat_map(|x| x.to_be_bytes())
+            .collect();
         assert_eq!(samples(7, 1, &doubles), [0.125, -0.75]);
     }
 
     /// G.711's tables: the ends, the zeros and a value in between of both laws.
     #[test]
     fn the_laws_are_g711s() {
-        for (byte, linear) in [(0x00, -32_124), (0x80, 32_124), (0xff, 0), (0x7f, 0), (0xf0, 120), (0x0f, -16_764)] {
+        for (byte, linear) in [
+            (0x00, -32_124),
+            (0x80, 32_124),
+            (0xff, 0),
+            (0x7f, 0),
+            (0xf0, 120),
+            (0x0f, -16_764),
+        ] {
             assert_eq!(mu_law(byte), linear, "mu-law {byte:#x}");
         }
-        for (byte, linear) in [(0xd5, 8), (0x55, -8), (0xaa, 32_256), (0x2a, -32_256), (0x80, 5_504)] {
+        for (byte, linear) in [
+            (0xd5, 8),
+            (0x55, -8),
+            (0xaa, 32_256),
+            (0x2a, -32_256),
+            (0x80, 5_504),
+        ] {
             assert_eq!(a_law(byte), linear, "A-law {byte:#x}");
         }
         assert_eq!(samples(1, 1, &[0xff, 0x80]), [0.0, 32_124.0 / 32_768.0]);
@@ -204,13 +249,28 @@ mod tests {
         let file = au(8, 3, 2, &[0; 8]);
         assert!(decode(&file).is_ok());
         let error = decode(&file[..file.len() - 1]).unwrap_err();
-        assert!(error.contains("2 samples") && error.contains("only 1"), "{error}");
+        assert!(
+            error.contains("2 samples") && error.contains("only 1"),
+            "{error}"
+        );
         for cut in 0..HEADER {
             assert!(decode(&file[..cut]).unwrap_err().contains("header"));
         }
-        assert!(decode(&au(0, 23, 1, &[])).unwrap_err().contains("encoding 23"));
-        assert!(decode(&au(0, 3, 0, &[])).unwrap_err().contains("0 channels"));
-        assert!(decode(&au(0, 3, u32::MAX, &[])).unwrap_err().contains("channels"));
+        assert!(
+            decode(&au(0, 23, 1, &[]))
+                .unwrap_err()
+                .contains("encoding 23")
+        );
+        assert!(
+            decode(&au(0, 3, 0, &[]))
+                .unwrap_err()
+                .contains("0 channels")
+        );
+        assert!(
+            decode(&au(0, 3, u32::MAX, &[]))
+                .unwrap_err()
+                .contains("channels")
+        );
         let mut outside = file;
         outside[4..8].copy_from_slice(&9_999u32.to_be_bytes());
         assert!(decode(&outside).unwrap_err().contains("9999"));

@@ -59,7 +59,8 @@ pub fn decode(path: &Path) -> Result<Audio> {
     }
     let audio = if &magic == au::MAGIC {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+        file.read_to_end(&mut bytes)
+            .map_err(Error::io("read", path))?;
         au::decode(&bytes)
     } else {
         // A damaged file must not end a run over a thousand songs, even where it finds an assertion in
@@ -125,7 +126,10 @@ fn check(audio: Audio) -> std::result::Result<Audio, String> {
     Err(match not_finite {
         Some(at) => format!("sample {at} is {}: {WAY_OUT}", audio.samples[at]),
         None => {
-            let peak = audio.samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+            let peak = audio
+                .samples
+                .iter()
+                .fold(0.0f32, |peak, x| peak.max(x.abs()));
             format!("its samples go up to {peak}, where full scale is 1: scale them down")
         }
     })
@@ -179,9 +183,9 @@ fn decode_symphonia(path: &Path, file: File) -> std::result::Result<Audio, Strin
             Fault::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 format!("it ends within its header: {WAY_OUT}")
             }
-            fault => format!(
-                "it is no sound that can be read, whatever its name ({fault}): {WAY_OUT}"
-            ),
+            fault => {
+                format!("it is no sound that can be read, whatever its name ({fault}): {WAY_OUT}")
+            }
         })?;
     let mut track = open_track(&*format)?;
     let mut mono = Mono::default();

@@ -125,7 +125,9 @@ mod tests {
     /// Values in ±1 from a linear congruential generator.
     fn noise(length: usize, mut state: u64) -> Vec<f32> {
         let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
         (0..length).map(|_| next()).collect()

@@ -59,16 +59,28 @@ impl DataArguments {
     pub(super) fn source(&self) -> Source {
         let genres = self.genres.clone();
         match &self.data {
-            Some(path) => Source::Folder { path: path.clone(), genres },
+            Some(path) => Source::Folder {
+                path: path.clone(),
+                genres,
+            },
             None => {
                 let songs_per_genre = self.songs.map_or(BUILT_IN_SONGS, |songs| songs as usize);
-                Source::BuiltIn { songs_per_genre, seed: BUILT_IN_SEED, genres }
+                Source::BuiltIn {
+                    songs_per_genre,
+                    seed: BUILT_IN_SEED,
+                    genres,
+                }
             }
         }
     }
 
     /// Loads a source with a progress bar, on the pool, and says what was left out.
-    pub(super) fn load(&self, source: &Source, front_end: FrontEnd, pool: &rayon::ThreadPool) -> Result<Dataset> {
+    pub(super) fn load(
+        &self,
+        source: &Source,
+        front_end: FrontEnd,
+        pool: &rayon::ThreadPool,
+    ) -> Result<Dataset> {
         let bar = progress_bar(0, "{msg} [{bar:30}] {pos}/{len} songs, {eta} left");
         bar.set_message(match source {
             Source::Folder { .. } => "reading",
@@ -78,12 +90,23 @@ impl DataArguments {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
         };
-        let cache = if self.no_cache { None } else { data::default_cache() };
-        let options = LoadOptions { strict: self.strict, cache, progress: Some(&progress) };
+        let cache = if self.no_cache {
+            None
+        } else {
+            data::default_cache()
+        };
+        let options = LoadOptions {
+            strict: self.strict,
+            cache,
+            progress: Some(&progress),
+        };
         let loaded = pool.install(|| data::load(source, front_end, &options));
         bar.finish_and_clear();
         let dataset = loaded?;
-        dataset.notes.iter().for_each(|text| note(format!("note: {text}")));
+        dataset
+            .notes
+            .iter()
+            .for_each(|text| note(format!("note: {text}")));
         for song in &dataset.left_out {
             note(format!("left out: {}: {}", song.path, song.reason));
         }
@@ -103,7 +126,10 @@ pub(super) fn describe(source: &Source, dataset: &Dataset) -> String {
         Source::BuiltIn { .. } => "the built-in synthetic set".into(),
     };
     let (songs, genres) = (dataset.songs.len(), dataset.genres.len());
-    format!("{songs} songs of {genres} genres, {} segments, from {place}", dataset.segment_count())
+    format!(
+        "{songs} songs of {genres} genres, {} segments, from {place}",
+        dataset.segment_count()
+    )
 }
 
 /// `0.8125` as `81.2 %`.
@@ -117,13 +143,28 @@ pub(super) fn interval((low, high): (f64, f64)) -> String {
 }
 
 /// The accuracies in two lines of people's text.
-pub(super) fn print_accuracies(output: Output, evaluation: &crate::train::metrics::Evaluation) -> Result<()> {
+pub(super) fn print_accuracies(
+    output: Output,
+    evaluation: &crate::train::metrics::Evaluation,
+) -> Result<()> {
     for (what, count, accuracy, range) in [
-        ("segments", evaluation.segments, evaluation.segment_accuracy, evaluation.segment_interval),
-        ("songs", evaluation.songs, evaluation.song_accuracy, evaluation.song_interval),
+        (
+            "segments",
+            evaluation.segments,
+            evaluation.segment_accuracy,
+            evaluation.segment_interval,
+        ),
+        (
+            "songs",
+            evaluation.songs,
+            evaluation.song_accuracy,
+            evaluation.song_interval,
+        ),
     ] {
         let (accuracy, range) = (percent(accuracy), interval(range));
-        output.text(format!("{what:>9}: {accuracy} of {count} right (95 % interval {range})"))?;
+        output.text(format!(
+            "{what:>9}: {accuracy} of {count} right (95 % interval {range})"
+        ))?;
     }
     let chance = 1.0 / evaluation.genres.len() as f64;
     output.text(format!("   chance: {}", percent(chance)))

@@ -63,7 +63,13 @@ impl Evaluate {
         output.text(describe(&source, &dataset))?;
         output.text(format!("judged: {part}"))?;
         let mut executor = file.executor(PREDICT_BATCH, pool, isa()?)?;
-        let evaluation = evaluate(&mut executor, &dataset, &indices, file.description.normalisation, vote)?;
+        let evaluation = evaluate(
+            &mut executor,
+            &dataset,
+            &indices,
+            file.description.normalisation,
+            vote,
+        )?;
         print_accuracies(output, &evaluation)?;
         print_genres(output, &evaluation)?;
         output.object(&json!({
@@ -94,9 +100,16 @@ impl Evaluate {
             return Ok(self.data.source());
         }
         match file.description.made.origin {
-            Origin::BuiltIn { songs_per_genre, seed } => {
+            Origin::BuiltIn {
+                songs_per_genre,
+                seed,
+            } => {
                 let own = file.description.genres.clone();
-                Ok(Source::BuiltIn { songs_per_genre, seed, genres: Some(genres.unwrap_or(own)) })
+                Ok(Source::BuiltIn {
+                    songs_per_genre,
+                    seed,
+                    genres: Some(genres.unwrap_or(own)),
+                })
             }
             Origin::Folder => {
                 let run = self.model.with_file_name("run.json");
@@ -109,7 +122,10 @@ impl Evaluate {
                     return Err(Error::Usage(format!("{}: {reason}", self.model.display())));
                 };
                 let own = file.description.genres.clone();
-                Ok(Source::Folder { path, genres: Some(genres.unwrap_or(own)) })
+                Ok(Source::Folder {
+                    path,
+                    genres: Some(genres.unwrap_or(own)),
+                })
             }
         }
     }
@@ -153,8 +169,17 @@ fn same_genres(dataset: Dataset, file: &ModelFile) -> Result<Dataset> {
 }
 
 fn print_genres(output: Output, evaluation: &Evaluation) -> Result<()> {
-    let width = evaluation.genres.iter().map(|genre| genre.chars().count()).max().unwrap_or(0).max(5);
-    output.text(format!("{:width$}  songs  precision  recall     F1", "genre"))?;
+    let width = evaluation
+        .genres
+        .iter()
+        .map(|genre| genre.chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(5);
+    output.text(format!(
+        "{:width$}  songs  precision  recall     F1",
+        "genre"
+    ))?;
     for (genre, row) in evaluation.per_genre.iter().zip(&evaluation.confusion_songs) {
         let songs: u64 = row.iter().sum();
         let score = &genre.songs;

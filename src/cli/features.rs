@@ -5,6 +5,7 @@ use crate::audio::{self, Extractor, FrontEnd};
 use crate::error::{Error, Result};
 use crate::io::{TensorFile, npy};
 use crate::report::spectrogram;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -34,20 +35,30 @@ pub(super) struct Features {
 impl Features {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let front_end: FrontEnd = self.front_end.parse()?;
-        let kind = self.out.extension().and_then(|kind| kind.to_str()).unwrap_or_default().to_lowercase();
+        let kind = self
+            .out
+            .extension()
+            .and_then(|kind| kind.to_str())
+            .unwrap_or_default()
+            .to_lowercase();
         if !["npy", "safetensors", "png"].contains(&kind.as_str()) {
             let out = self.out.display();
-            return Err(Error::Usage(format!("--out {out}: the file's name ends in .npy, .safetensors or .png")));
+            return Err(Error::Usage(format!(
+                "--out {out}: the file's name ends in .npy, .safetensors or .png"
+            )));
         }
         let samples = audio::load(&self.file)?;
-        let features = Extractor::new(front_end).worker().features(&samples).map_err(|error| match error {
-            Error::Data(reason) | Error::Usage(reason) => Error::file(&self.file, reason),
-            error => error,
-        })?;
+        let features = Extractor::new(front_end)
+            .worker()
+            .features(&samples)
+            .map_err(|error| match error {
+                Error::Data(reason) | Error::Usage(reason) => Error::file(&self.file, reason),
+                error => error,
+            })?;
         let (frames, mels) = (front_end.frames(), front_end.mels());
         let count = features.len() / front_end.shape().len();
         match kind.as_str() {
-            "npy" => npy::write(&self.out, &[count, frames, mels], &features)?,
+            "npy" => npy::write(&self.out, &Shape::from([count, frames, mels]), &features)?,
             "png" => {
                 let name = self.file.file_name().unwrap_or_default().to_string_lossy();
                 spectrogram::png(&self.out, &features, front_end, &name)?;
@@ -55,12 +66,18 @@ impl Features {
             _ => {
                 let tensor = Tensor::new([count, frames, mels], features)?;
                 let metadata = BTreeMap::from([("front_end".to_string(), front_end.constants())]);
-                TensorFile { metadata, tensors: BTreeMap::from([(front_end.to_string(), tensor)]) }.write(&self.out)?;
+                TensorFile {
+                    metadata,
+                    tensors: BTreeMap::from([(front_end.to_string(), tensor)]),
+                }
+                .write(&self.out)?;
             }
         }
         let out = self.out.display();
         Output { json: false }.text(out.to_string())?;
-        note(format!("{count} {front_end} of {frames} frames x {mels} mels, in dB"));
+        note(format!(
+            "{count} {front_end} of {frames} frames x {mels} mels, in dB"
+        ));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -63,7 +63,10 @@ impl Models {
         };
         for &model in &models {
             let classes = self.classes.map_or(model.classes(), usize::from);
-            let (graph, _) = model.build(Size { classes, width: self.width })?;
+            let (graph, _) = model.build(Size {
+                classes,
+                width: self.width,
+            })?;
             let (all, kept) = counts(&graph);
             output.object(&json!({
                 "model": model.name(),
@@ -76,9 +79,16 @@ impl Models {
             if self.model.is_some() {
                 summary(output, model, &graph)?;
             } else {
-                let fixed = if kept > 0 { format!(" ({kept} not trained)") } else { String::new() };
+                let fixed = if kept > 0 {
+                    format!(" ({kept} not trained)")
+                } else {
+                    String::new()
+                };
                 let name = model.name();
-                output.text(format!("{name:10} {:>9} parameters{fixed} for {classes} genres", thousands(all)))?;
+                output.text(format!(
+                    "{name:10} {:>9} parameters{fixed} for {classes} genres",
+                    thousands(all)
+                ))?;
                 output.text(format!("           {}", model.description()))?;
             }
         }
@@ -102,11 +112,25 @@ fn kind(node: &Node) -> &'static str {
 /// The table that Keras' `Model.summary()` prints: layers, output shapes with the batch first, parameters, inputs.
 fn summary(output: Output, model: Model, graph: &Graph) -> Result<()> {
     let nodes = graph.nodes();
-    let mut rows = vec![["Layer (type)".to_string(), "Output Shape".into(), "Param #".into(), "Connected to".into()]];
+    let mut rows = vec![[
+        "Layer (type)".to_string(),
+        "Output Shape".into(),
+        "Param #".into(),
+        "Connected to".into(),
+    ]];
     for node in nodes {
-        let extents: Vec<String> = node.shape.extents().iter().map(ToString::to_string).collect();
+        let extents: Vec<String> = node
+            .shape
+            .extents()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let parameters: usize = node.parameters().iter().map(|p| p.shape.len()).sum();
-        let inputs: Vec<&str> = node.inputs.iter().map(|var| nodes[var.index()].name.as_str()).collect();
+        let inputs: Vec<&str> = node
+            .inputs
+            .iter()
+            .map(|var| nodes[var.index()].name.as_str())
+            .collect();
         rows.push([
             format!("{} ({})", node.name, kind(node)),
             format!("(None, {})", extents.join(", ")),
@@ -114,7 +138,9 @@ fn summary(output: Output, model: Model, graph: &Graph) -> Result<()> {
             inputs.join(", "),
         ]);
     }
-    let widths: Vec<usize> = (0..4).map(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..4)
+        .map(|i| rows.iter().map(|row| row[i].len()).max().unwrap_or(0))
+        .collect();
     output.text(format!("Model: \"{model}\""))?;
     for (i, [name, shape, count, inputs]) in rows.iter().enumerate() {
         let [a, b, c, _] = widths[..] else { continue };
@@ -133,7 +159,13 @@ fn summary(output: Output, model: Model, graph: &Graph) -> Result<()> {
 mod tests {
     #[test]
     fn thousands_are_set_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (61_071, "61,071"), (1_650_442, "1,650,442")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (61_071, "61,071"),
+            (1_650_442, "1,650,442"),
+        ] {
             assert_eq!(super::thousands(number), text);
         }
     }

@@ -28,15 +28,20 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        let text = serde_json::to_string(object).map_err(|error| Error::Data(format!("cannot write JSON: {error}")))?;
+        let text = serde_json::to_string(object)
+            .map_err(|error| Error::Data(format!("cannot write JSON: {error}")))?;
         line(&text)
     }
 }
 
 fn line(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n"));
-    written.and_then(|()| stdout.flush()).map_err(Error::io("write", "standard output"))
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(b"\n"));
+    written
+        .and_then(|()| stdout.flush())
+        .map_err(Error::io("write", "standard output"))
 }
 
 /// A message beside the results.
@@ -47,7 +52,11 @@ pub(super) fn note(text: impl AsRef<str>) {
 /// A progress bar on standard error; hidden where that is not a terminal.
 pub(super) fn progress_bar(len: usize, template: &str) -> ProgressBar {
     let terminal = std::io::stderr().is_terminal();
-    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if terminal {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(Some(len as u64), target);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));

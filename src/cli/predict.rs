@@ -75,7 +75,11 @@ impl Predict {
                 }
             }
         }
-        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+        Ok(if failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
 
     fn print(&self, output: Output, answer: &Answer<'_>, ranked: &[(&str, f64)]) -> Result<()> {
@@ -87,8 +91,18 @@ impl Predict {
         // Neighbours of one genre are one line, so that a song of 599 windows stays readable.
         for run in answer.segments.chunk_by(|a, b| a.genre == b.genre) {
             let (first, last) = (&run[0], &run[run.len() - 1]);
-            let mean = run.iter().map(|segment| f64::from(segment.probability)).sum::<f64>() / run.len() as f64;
-            output.text(format!("  {} to {}  {} ({})", clock(first.start), clock(last.end), first.genre, percent(mean)))?;
+            let mean = run
+                .iter()
+                .map(|segment| f64::from(segment.probability))
+                .sum::<f64>()
+                / run.len() as f64;
+            output.text(format!(
+                "  {} to {}  {} ({})",
+                clock(first.start),
+                clock(last.end),
+                first.genre,
+                percent(mean)
+            ))?;
         }
         Ok(())
     }
@@ -110,35 +124,65 @@ fn answer<'a>(
     let description = &model.description;
     let (genres, front_end) = (&description.genres, description.front_end);
     let samples = audio::load(file)?;
-    let features = extractor.worker().features(&samples).map_err(|error| match error {
-        Error::Data(reason) | Error::Usage(reason) => Error::file(file, reason),
-        error => error,
-    })?;
+    let features = extractor
+        .worker()
+        .features(&samples)
+        .map_err(|error| match error {
+            Error::Data(reason) | Error::Usage(reason) => Error::file(file, reason),
+            error => error,
+        })?;
     let len = front_end.shape().len();
     let mut inputs = vec![0.0; features.len()];
     description.normalisation.apply(&features, &mut inputs);
     let count = features.len() / len;
     let mut probabilities = vec![0.0; count * genres.len()];
-    let parts = inputs.chunks(PREDICT_BATCH * len).zip(probabilities.chunks_mut(PREDICT_BATCH * genres.len()));
+    let parts = inputs
+        .chunks(PREDICT_BATCH * len)
+        .zip(probabilities.chunks_mut(PREDICT_BATCH * genres.len()));
     for (inputs, probabilities) in parts {
-        let batch = SliceBatch { inputs, targets: &[], samples: inputs.len() / len };
+        let batch = SliceBatch {
+            inputs,
+            targets: &[],
+            samples: inputs.len() / len,
+        };
         executor.predict(&batch, probabilities)?;
     }
     let rows = probabilities.chunks_exact(genres.len());
     let mut mean = vec![0.0; genres.len()];
-    rows.clone().for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, &p)| *sum += f64::from(p)));
+    rows.clone().for_each(|row| {
+        mean.iter_mut()
+            .zip(row)
+            .for_each(|(sum, &p)| *sum += f64::from(p))
+    });
     mean.iter_mut().for_each(|sum| *sum /= count as f64);
     let segments = rows
         .enumerate()
         .map(|(i, row)| {
             let (start, end) = front_end.slice_seconds(i);
             let best = argmax(row);
-            SegmentAnswer { start, end, genre: &genres[best], probability: row[best] }
+            SegmentAnswer {
+                start,
+                end,
+                genre: &genres[best],
+                probability: row[best],
+            }
         })
         .collect();
-    let mut ranked: Vec<(&str, f64)> = genres.iter().map(String::as_str).zip(mean.iter().copied()).collect();
-    let probabilities = ranked.iter().map(|&(genre, p)| (genre.to_string(), p.into())).collect();
+    let mut ranked: Vec<(&str, f64)> = genres
+        .iter()
+        .map(String::as_str)
+        .zip(mean.iter().copied())
+        .collect();
+    let probabilities = ranked
+        .iter()
+        .map(|&(genre, p)| (genre.to_string(), p.into()))
+        .collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let answer = Answer { file, genre: ranked[0].0, probabilities, segments };
+    let answer = Answer {
+        file,
+        genre: ranked[0].0,
+        probabilities,
+        segments,
+    };
     Ok((answer, ranked))
 }

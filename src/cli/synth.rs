@@ -32,13 +32,22 @@ pub(super) struct Synth {
 impl Synth {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let songs = self.songs as usize;
-        let bar = progress_bar(songs * synth::GENRES.len(), "making music [{bar:30}] {pos}/{len} songs, {eta} left");
+        let bar = progress_bar(
+            songs * synth::GENRES.len(),
+            "making music [{bar:30}] {pos}/{len} songs, {eta} left",
+        );
         let progress = |done: usize, _: usize| bar.set_position(done as u64);
-        let written =
-            self.threads.pool()?.install(|| synth::write_folder(&self.dir, songs, self.seed, &progress));
+        let written = self
+            .threads
+            .pool()?
+            .install(|| synth::write_folder(&self.dir, songs, self.seed, &progress));
         bar.finish_and_clear();
         written?;
-        Output { json: false }.text(format!("{} songs in {}", songs * synth::GENRES.len(), self.dir.display()))?;
+        Output { json: false }.text(format!(
+            "{} songs in {}",
+            songs * synth::GENRES.len(),
+            self.dir.display()
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -88,15 +88,30 @@ impl Train {
         output.text(describe(&source, &dataset))?;
         let threads = pool.current_num_threads();
         let mut teller = Teller::new(output, options.epochs);
-        let run = run(&dataset, (&source).into(), &options, pool, &mut |progress| teller.tell(&progress))?;
+        let run = run(
+            &dataset,
+            (&source).into(),
+            &options,
+            pool,
+            &mut |progress| teller.tell(&progress),
+        )?;
         teller.finish()?;
 
         let folder = self.folder(options.model)?;
-        let report = Report { options: &options, source: &source, dataset: &dataset, run: &run, threads };
+        let report = Report {
+            options: &options,
+            source: &source,
+            dataset: &dataset,
+            run: &run,
+            threads,
+        };
         report.write(&folder)?;
         let model = folder.join("model.safetensors");
         if let Some(diverged) = run.fitted.diverged {
-            note(format!("the weights of the last whole epoch are in {}", model.display()));
+            note(format!(
+                "the weights of the last whole epoch are in {}",
+                model.display()
+            ));
             return Err(diverged.into());
         }
         report.print(output, &folder)?;
@@ -117,7 +132,9 @@ impl Train {
         let (rule, learning_rate) = model.optimizer();
         let learning_rate = self.learning_rate.unwrap_or(learning_rate);
         if !(learning_rate > 0.0 && learning_rate.is_finite()) {
-            return Err(Error::Usage(format!("--learning-rate {learning_rate}: it is a number above 0")));
+            return Err(Error::Usage(format!(
+                "--learning-rate {learning_rate}: it is a number above 0"
+            )));
         }
         Ok(RunOptions {
             model,
@@ -156,9 +173,17 @@ impl Train {
 
 /// Nothing of an earlier run is overwritten.
 fn refuse_used(out: &Path) -> Result<()> {
-    for name in ["model.safetensors", "history.csv", "run.json", "report.html"] {
+    for name in [
+        "model.safetensors",
+        "history.csv",
+        "run.json",
+        "report.html",
+    ] {
         if out.join(name).exists() {
-            return Err(Error::file(out, format!("it holds {name} of another run: choose another --out")));
+            return Err(Error::file(
+                out,
+                format!("it holds {name} of another run: choose another --out"),
+            ));
         }
     }
     if out.exists() && !out.is_dir() {
@@ -185,19 +210,39 @@ struct EpochEvent<'a> {
 impl Teller {
     fn new(output: Output, epochs: usize) -> Self {
         let bar = progress_bar(0, "epoch {prefix} [{bar:30}] {msg}, {eta} left");
-        Self { output, epochs, bar, failed: None }
+        Self {
+            output,
+            epochs,
+            bar,
+            failed: None,
+        }
     }
 
     fn tell(&mut self, progress: &Progress<'_>) {
         match *progress {
-            Progress::Step { epoch, step, steps, loss, accuracy } => {
+            Progress::Step {
+                epoch,
+                step,
+                steps,
+                loss,
+                accuracy,
+            } => {
                 self.bar.set_length((self.epochs * steps) as u64);
                 self.bar.set_position(((epoch - 1) * steps + step) as u64);
                 self.bar.set_prefix(format!("{epoch}/{}", self.epochs));
-                self.bar.set_message(format!("loss {loss:.4}, accuracy {}", percent(accuracy)));
+                self.bar
+                    .set_message(format!("loss {loss:.4}, accuracy {}", percent(accuracy)));
             }
             Progress::Epoch(epoch) => {
-                let Epoch { epoch: number, loss, accuracy, val_loss, val_accuracy, seconds, .. } = epoch;
+                let Epoch {
+                    epoch: number,
+                    loss,
+                    accuracy,
+                    val_loss,
+                    val_accuracy,
+                    seconds,
+                    ..
+                } = epoch;
                 let line = format!(
                     "epoch {number}/{}: loss {loss:.4}, accuracy {}, validation loss {val_loss:.4}, accuracy {}, {seconds:.2} s",
                     self.epochs,
@@ -209,7 +254,10 @@ impl Teller {
                 } else {
                     self.bar.println(line);
                 }
-                let told = self.output.object(&EpochEvent { event: "epoch", epoch });
+                let told = self.output.object(&EpochEvent {
+                    event: "epoch",
+                    epoch,
+                });
                 self.failed = self.failed.take().or(told.err());
             }
         }
@@ -232,7 +280,10 @@ struct Report<'a> {
 
 impl Report<'_> {
     fn write(&self, folder: &Path) -> Result<()> {
-        self.run.fitted.history.write_csv(folder.join("history.csv"))?;
+        self.run
+            .fitted
+            .history
+            .write_csv(folder.join("history.csv"))?;
         let json = serde_json::to_string_pretty(&self.run_json())
             .map_err(|error| Error::Data(format!("cannot write run.json: {error}")))?;
         atomic::write(&folder.join("run.json"), json.as_bytes())?;
@@ -242,16 +293,31 @@ impl Report<'_> {
 
     /// The songs of some segments, by path.
     fn songs(&self, segments: &[u32]) -> Vec<&str> {
-        let mut songs: Vec<usize> = segments.iter().map(|&i| self.dataset.song_of(i as usize)).collect();
+        let mut songs: Vec<usize> = segments
+            .iter()
+            .map(|&i| self.dataset.song_of(i as usize))
+            .collect();
         songs.sort_unstable();
         songs.dedup();
-        songs.into_iter().map(|song| self.dataset.songs[song].path.as_str()).collect()
+        songs
+            .into_iter()
+            .map(|song| self.dataset.songs[song].path.as_str())
+            .collect()
     }
 
     fn run_json(&self) -> serde_json::Value {
-        let Run { fitted, split, normalisation, evaluation, model_file, .. } = self.run;
+        let Run {
+            fitted,
+            split,
+            normalisation,
+            evaluation,
+            model_file,
+            ..
+        } = self.run;
         let folder = match self.source {
-            Source::Folder { path, .. } => Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone())),
+            Source::Folder { path, .. } => {
+                Some(std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()))
+            }
             Source::BuiltIn { .. } => None,
         };
         json!({
@@ -288,14 +354,27 @@ impl Report<'_> {
     }
 
     fn html(&self) -> RunReport {
-        let Run { executor, fitted, split, evaluation, .. } = self.run;
+        let Run {
+            executor,
+            fitted,
+            split,
+            evaluation,
+            ..
+        } = self.run;
         let options = self.options;
         let weights = executor.plan().weights();
         let count = |trained: bool| -> u64 {
-            let some = weights.iter().filter(|weight| trained || !weight.parameter.trainable);
+            let some = weights
+                .iter()
+                .filter(|weight| trained || !weight.parameter.trainable);
             some.map(|weight| weight.range.len() as u64).sum()
         };
-        let text = |pairs: &[(&str, String)]| pairs.iter().map(|(k, v)| (k.to_string(), v.clone())).collect();
+        let text = |pairs: &[(&str, String)]| {
+            pairs
+                .iter()
+                .map(|(k, v)| (k.to_string(), v.clone()))
+                .collect()
+        };
         let mut training = vec![
             ("optimiser", options.rule.to_string()),
             ("learning rate", options.learning_rate.to_string()),
@@ -305,7 +384,9 @@ impl Report<'_> {
             ("width", options.width.to_string()),
         ];
         if let Some(epoch) = fitted.restored {
-            let chosen = format!("epoch {epoch}, chosen by the lowest loss on the validation songs themselves");
+            let chosen = format!(
+                "epoch {epoch}, chosen by the lowest loss on the validation songs themselves"
+            );
             training.push(("weights", chosen));
         }
         let data = vec![
@@ -330,45 +411,66 @@ impl Report<'_> {
             parameters: count(true),
             not_trained: count(false),
             settings: vec![
-                Settings { group: "Training".into(), values: text(&training) },
-                Settings { group: "Data".into(), values: text(&data) },
+                Settings {
+                    group: "Training".into(),
+                    values: text(&training),
+                },
+                Settings {
+                    group: "Data".into(),
+                    values: text(&data),
+                },
             ],
             data: describe(self.source, self.dataset),
             split: notes.join(" "),
             leak,
             history: fitted.history.clone(),
             evaluation: evaluation.clone(),
-            left_out: self
-                .dataset
-                .left_out
-                .iter()
-                .map(|song| html::LeftOut { path: song.path.clone(), reason: song.reason.clone() })
-                .collect(),
+            left_out: self.dataset.left_out.clone(),
             train_seconds: fitted.seconds,
-            machine: format!("{}, {} kernels, {} threads", crate::machine::describe(), options.isa, self.threads),
+            machine: format!(
+                "{}, {} kernels, {} threads",
+                crate::machine::describe(),
+                options.isa,
+                self.threads
+            ),
         }
     }
 
     fn place(&self) -> String {
         match self.source {
-            Source::Folder { path, .. } => {
-                path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
-            }
+            Source::Folder { path, .. } => path.file_name().map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
             Source::BuiltIn { .. } => "the built-in set".into(),
         }
     }
 
     fn print(&self, output: Output, folder: &Path) -> Result<()> {
-        let Run { fitted, split, evaluation, .. } = self.run;
+        let Run {
+            fitted,
+            split,
+            evaluation,
+            ..
+        } = self.run;
         let (train, validation) = (split.songs_train, split.songs_validation);
-        output.text(format!("split '{}': {train} songs to train on, {validation} held out", split.kind))?;
+        output.text(format!(
+            "split '{}': {train} songs to train on, {validation} held out",
+            split.kind
+        ))?;
         for text in &split.notes {
             output.text(format!("note: {text}"))?;
         }
         if let Some(epoch) = fitted.restored {
-            output.text(format!("note: the weights are epoch {epoch}'s, chosen on the validation songs themselves"))?;
+            output.text(format!(
+                "note: the weights are epoch {epoch}'s, chosen on the validation songs themselves"
+            ))?;
         }
         print_accuracies(output, evaluation)?;
-        output.text(format!("trained in {:.1} s; the report: {}", fitted.seconds, folder.join("report.html").display()))
+        output.text(format!(
+            "trained in {:.1} s; the report: {}",
+            fitted.seconds,
+            folder.join("report.html").display()
+        ))
     }
 }

@@ -33,8 +33,10 @@ pub(super) struct Verify {
 }
 
 /// The records built into the program.
-const BUILT_IN: &[(&str, &[u8])] =
-    &[("parallel.safetensors", include_bytes!("../../fixtures/keras/parallel.safetensors"))];
+const BUILT_IN: &[(&str, &[u8])] = &[(
+    "parallel.safetensors",
+    include_bytes!("../../fixtures/keras/parallel.safetensors"),
+)];
 
 impl Verify {
     pub(super) fn run(&self) -> Result<ExitCode> {
@@ -53,12 +55,19 @@ impl Verify {
                 print(output, &verdict)?;
             }
         }
-        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if passed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 
     fn references(&self) -> Result<Vec<Reference>> {
         if self.paths.is_empty() {
-            return BUILT_IN.iter().map(|(name, bytes)| Reference::from_bytes(bytes, Path::new(name))).collect();
+            return BUILT_IN
+                .iter()
+                .map(|(name, bytes)| Reference::from_bytes(bytes, Path::new(name)))
+                .collect();
         }
         let mut references = Vec::new();
         for path in &self.paths {
@@ -89,16 +98,37 @@ impl Verify {
 fn print(output: Output, verdict: &Verdict) -> Result<()> {
     let (found, limit) = (&verdict.differences, &TOLERANCE);
     let word = if verdict.pass { "pass" } else { "FAIL" };
-    output.text(format!("{word}  {} on {} ({})", verdict.model, verdict.isa, verdict.file))?;
+    output.text(format!(
+        "{word}  {} on {} ({})",
+        verdict.model, verdict.isa, verdict.file
+    ))?;
     for (what, found, limit) in [
-        ("output, absolute", found.output_max_abs, limit.output_max_abs),
+        (
+            "output, absolute",
+            found.output_max_abs,
+            limit.output_max_abs,
+        ),
         ("loss, relative", found.loss_rel, limit.loss_rel),
-        ("gradients, relative L2", found.grad_rel_l2, limit.grad_rel_l2),
-        ("loss while training, relative", found.trajectory_loss_rel, limit.trajectory_loss_rel),
-        ("weights after training, relative L2", found.params_rel_l2, limit.params_rel_l2),
+        (
+            "gradients, relative L2",
+            found.grad_rel_l2,
+            limit.grad_rel_l2,
+        ),
+        (
+            "loss while training, relative",
+            found.trajectory_loss_rel,
+            limit.trajectory_loss_rel,
+        ),
+        (
+            "weights after training, relative L2",
+            found.params_rel_l2,
+            limit.params_rel_l2,
+        ),
     ] {
         let mark = if found <= limit { ' ' } else { '!' };
-        output.text(format!("    {mark} {what:36} {found:9.2e}  (at most {limit:.0e})"))?;
+        output.text(format!(
+            "    {mark} {what:36} {found:9.2e}  (at most {limit:.0e})"
+        ))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
-use crate::io::write_atomic;
+use crate::io::atomic;
 
 /// Raised whenever a file's layout changes, the front end's output with the same constants, or what a usable song is.
 const VERSION: u32 = 1;
@@ -142,7 +142,7 @@ impl Cache {
         }
         std::fs::create_dir_all(&self.folder).map_err(Error::io("create", &self.folder))?;
         // Two processes at once each put a whole file in place.
-        write_atomic(&path, |file| file.write_all(&encoded))
+        atomic::write_with(&path, |file| file.write_all(&encoded))
     }
 
     fn decode(&self, key: &[u8; 32], bytes: &[u8]) -> Option<Vec<f32>> {

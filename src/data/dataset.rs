@@ -3,6 +3,7 @@
 use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use serde::{Deserialize, Serialize};
 
 /// Songs by genre and their features.
 ///
@@ -52,7 +53,7 @@ pub struct Song {
 }
 
 /// A song that could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeftOut {
     /// `<genre>/<song>`, relative to the data folder.
     pub path: String,
@@ -169,6 +170,21 @@ impl Dataset {
         }
         self.left_out.sort_unstable();
         self.fingerprint = self.compute_fingerprint();
+        Ok(self)
+    }
+
+    /// The same songs with their genres numbered as in `genres`, which may have more.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where `genres` lacks one of the set's.
+    pub fn with_genres(mut self, genres: &[String]) -> Result<Self> {
+        for song in &mut self.songs {
+            let name = &self.genres[song.genre];
+            let number = genres.iter().position(|genre| genre == name);
+            song.genre = number
+                .ok_or_else(|| Error::Data(format!("genre '{name}' is not among the others")))?;
+        }
+        self.genres = genres.to_vec();
         Ok(self)
     }
 

@@ -37,13 +37,19 @@ impl Shard {
         let slot = |i| AlignedVec::zeros(len(&plan.train, i).max(len(&plan.predict, i)) * samples);
         let mut spares = [0; MAX_INPUTS];
         for step in &plan.steps {
-            for (k, (&value, &gradient)) in step.inputs.iter().zip(&step.input_gradients).enumerate() {
+            for (k, (&value, &gradient)) in
+                step.inputs.iter().zip(&step.input_gradients).enumerate()
+            {
                 if gradient == InputGradient::Add {
                     spares[k] = plan.value_lens[value].max(spares[k]);
                 }
             }
         }
-        let sums = needs.iter().map(|n| n.forward_sums.max(n.backward_sums)).max().unwrap_or(0);
+        let sums = needs
+            .iter()
+            .map(|n| n.forward_sums.max(n.backward_sums))
+            .max()
+            .unwrap_or(0);
         let scratch = needs.iter().map(|n| n.scratch).max().unwrap_or(0);
         Self {
             first_row: 0,
@@ -56,7 +62,10 @@ impl Shard {
             capacity: samples,
             targets: AlignedVec::zeros(plan.classes * samples),
             codes: needs.iter().map(|n| vec![0; n.codes * samples]).collect(),
-            workspaces: needs.iter().map(|n| AlignedVec::zeros(n.workspace * samples)).collect(),
+            workspaces: needs
+                .iter()
+                .map(|n| AlignedVec::zeros(n.workspace * samples))
+                .collect(),
             scratch: AlignedVec::zeros(scratch),
             spares: spares.map(|len| AlignedVec::zeros(len * samples)),
         }
@@ -65,11 +74,18 @@ impl Shard {
     /// Takes the shard's rows of the batch.
     pub(super) fn fill(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
         let rows = self.first_row..self.first_row + self.samples;
-        let slots = if shared.training { &shared.plan.train } else { &shared.plan.predict };
+        let slots = if shared.training {
+            &shared.plan.train
+        } else {
+            &shared.plan.predict
+        };
         let input = &mut self.slots[slots.values[0]][..shared.plan.value_lens[0] * self.samples];
         batch.fill_input(rows.clone(), input);
         if shared.training {
-            batch.fill_target(rows, &mut self.targets[..shared.plan.classes * self.samples]);
+            batch.fill_target(
+                rows,
+                &mut self.targets[..shared.plan.classes * self.samples],
+            );
         }
     }
 
@@ -92,13 +108,20 @@ impl Shard {
         // A counter a step and a layer: the odd constants keep neighbouring counters apart in the kernel's hash.
         let step = shared.step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let key = shared.seed ^ step ^ (i as u64 + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        RandomKey { key, first_row: self.first_row }
+        RandomKey {
+            key,
+            first_row: self.first_row,
+        }
     }
 
     fn forward(&mut self, shared: &Shared<'_>, i: usize, action: Action) {
         let (plan, samples) = (shared.plan, self.samples);
         let step = &plan.steps[i];
-        let slots = if shared.training { &plan.train } else { &plan.predict };
+        let slots = if shared.training {
+            &plan.train
+        } else {
+            &plan.predict
+        };
         let random = self.random(shared, i);
         let len = |value: usize| plan.value_lens[value] * samples;
         let mut output = take(&mut self.slots[slots.values[step.output]]);
@@ -150,7 +173,9 @@ impl Shard {
             scale: 1.0 / shared.samples as f32,
         };
         self.loss = step.op.loss(&mut call);
-        let rows = probabilities[..len].chunks(plan.classes).zip(self.targets.chunks(plan.classes));
+        let rows = probabilities[..len]
+            .chunks(plan.classes)
+            .zip(self.targets.chunks(plan.classes));
         self.correct = rows.filter(|(p, t)| largest(p) == largest(t)).count();
         self.slots[slots.values[step.output]] = probabilities;
         self.slots[slots.gradients[step.inputs[0]]] = d_logits;
@@ -165,7 +190,11 @@ impl Shard {
         let sums_only = matches!(action, Action::BackwardSums(_));
         // The buffers to write leave the shard for the call, so that those to read can be borrowed.
         let mut written: [AlignedVec; MAX_INPUTS] = Default::default();
-        let gradients = step.inputs.iter().zip(&step.input_gradients).zip(&mut written);
+        let gradients = step
+            .inputs
+            .iter()
+            .zip(&step.input_gradients)
+            .zip(&mut written);
         for (k, ((&value, gradient), buffer)) in gradients.enumerate() {
             match gradient {
                 InputGradient::Set => *buffer = take(&mut self.slots[slots.gradients[value]]),
@@ -175,7 +204,12 @@ impl Shard {
         }
         let mut d_inputs: [Option<&mut [f32]>; MAX_INPUTS] = Default::default();
         for (k, (d_input, buffer)) in d_inputs.iter_mut().zip(&mut written).enumerate() {
-            if !sums_only && step.input_gradients.get(k).is_some_and(|&g| g != InputGradient::None) {
+            if !sums_only
+                && step
+                    .input_gradients
+                    .get(k)
+                    .is_some_and(|&g| g != InputGradient::None)
+            {
                 *d_input = Some(&mut buffer[..len(step.inputs[k])]);
             }
         }
@@ -185,9 +219,16 @@ impl Shard {
                 *input = &self.slots[slots.values[value]][..len(value)];
             }
         }
-        let output: &[f32] =
-            if needs.reads_output { &self.slots[slots.values[step.output]][..len(step.output)] } else { &[] };
-        let partial = if needs.gradient_block > 0 { 0..0 } else { step.trainable.clone() };
+        let output: &[f32] = if needs.reads_output {
+            &self.slots[slots.values[step.output]][..len(step.output)]
+        } else {
+            &[]
+        };
+        let partial = if needs.gradient_block > 0 {
+            0..0
+        } else {
+            step.trainable.clone()
+        };
         let mut call = Backward {
             kernels: shared.kernels,
             samples,
@@ -206,7 +247,8 @@ impl Shard {
             random,
         };
         if sums_only {
-            step.op.backward_sums(&mut call, &mut self.sums[..shared.sums.backward[i].len()]);
+            step.op
+                .backward_sums(&mut call, &mut self.sums[..shared.sums.backward[i].len()]);
         } else {
             step.op.backward(&mut call);
         }

@@ -75,7 +75,10 @@ pub struct Plan {
 
 impl Plan {
     pub(super) fn new(nodes: Vec<Node>, output: Var) -> Result<Self> {
-        let input_shape = nodes.first().map(|node| node.shape.clone()).unwrap_or_default();
+        let input_shape = nodes
+            .first()
+            .map(|node| node.shape.clone())
+            .unwrap_or_default();
         let classes = nodes.get(output.0).map_or(0, |node| node.shape.len());
         let mut steps = steps(nodes, output)?;
         fuse(&mut steps);
@@ -128,9 +131,15 @@ impl Plan {
 fn steps(nodes: Vec<Node>, output: Var) -> Result<Vec<Step>> {
     let head = nodes.get(output.0).and_then(|node| node.op.as_ref());
     if !head.is_some_and(|op| op.is_head()) {
-        let layer = nodes.get(output.0).map(|node| node.name.clone()).unwrap_or_default();
+        let layer = nodes
+            .get(output.0)
+            .map(|node| node.name.clone())
+            .unwrap_or_default();
         let reason = "a model ends with a softmax: this layer cannot be trained against targets";
-        return Err(Error::Shape { layer, reason: reason.into() });
+        return Err(Error::Shape {
+            layer,
+            reason: reason.into(),
+        });
     }
     let mut needed = vec![false; nodes.len()];
     needed[output.0] = true;
@@ -191,7 +200,9 @@ fn number_values(steps: &mut [Step], input_len: usize) -> Vec<usize> {
     let mut numbers = std::collections::HashMap::from([(0, 0)]);
     let mut lens = vec![input_len];
     for step in steps {
-        step.inputs.iter_mut().for_each(|value| *value = numbers[value]);
+        step.inputs
+            .iter_mut()
+            .for_each(|value| *value = numbers[value]);
         numbers.insert(step.output, lens.len());
         step.output = lens.len();
         lens.push(step.op.output_shape().len());
@@ -204,18 +215,23 @@ fn number_values(steps: &mut [Step], input_len: usize) -> Vec<usize> {
 fn differentiate(steps: &mut [Step], values: usize) {
     let mut trained = vec![false; values];
     for step in steps.iter_mut() {
-        let own = step.op.parameters().iter().any(|parameter| parameter.trainable);
+        let own = step
+            .op
+            .parameters()
+            .iter()
+            .any(|parameter| parameter.trainable);
         step.has_backward = own || step.inputs.iter().any(|&value| trained[value]);
         trained[step.output] = step.has_backward;
     }
     let mut written = vec![false; values];
     for step in steps.iter_mut().rev() {
         for &value in &step.inputs {
-            step.input_gradients.push(match (trained[value], written[value]) {
-                (false, _) => InputGradient::None,
-                (true, false) => InputGradient::Set,
-                (true, true) => InputGradient::Add,
-            });
+            step.input_gradients
+                .push(match (trained[value], written[value]) {
+                    (false, _) => InputGradient::None,
+                    (true, false) => InputGradient::Set,
+                    (true, true) => InputGradient::Add,
+                });
             written[value] = true;
         }
     }
@@ -231,7 +247,11 @@ fn place_weights(steps: &mut [Step]) -> (Vec<Weight>, usize, usize, usize) {
             }
             let len = |trainable: bool| -> usize {
                 let parameters = step.op.parameters();
-                parameters.iter().filter(|p| p.trainable == trainable).map(|p| p.shape.len()).sum()
+                parameters
+                    .iter()
+                    .filter(|p| p.trainable == trainable)
+                    .map(|p| p.shape.len())
+                    .sum()
             };
             let (trained, kept) = (len(true), len(false));
             step.trainable = trainable_len..trainable_len + trained;
@@ -247,11 +267,19 @@ fn place_weights(steps: &mut [Step]) -> (Vec<Weight>, usize, usize, usize) {
     for step in steps.iter() {
         let (mut trainable, mut state) = (step.trainable.start, step.state.start);
         for parameter in step.op.parameters() {
-            let start = if parameter.trainable { &mut trainable } else { &mut state };
+            let start = if parameter.trainable {
+                &mut trainable
+            } else {
+                &mut state
+            };
             let range = *start..*start + parameter.shape.len();
             *start = range.end;
             let name = format!("{}.{}", step.name, parameter.name);
-            weights.push(Weight { name, parameter, range });
+            weights.push(Weight {
+                name,
+                parameter,
+                range,
+            });
         }
     }
     (weights, trainable_len, partial_len, state_len)
@@ -271,8 +299,16 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
     let n = steps.len();
     let end = 2 * n;
     let values = value_lens.len();
-    let unused = |len| Lifetime { first: usize::MAX, last: 0, len };
-    let mut lives: Vec<Lifetime> = value_lens.iter().chain(value_lens).map(|&len| unused(len)).collect();
+    let unused = |len| Lifetime {
+        first: usize::MAX,
+        last: 0,
+        len,
+    };
+    let mut lives: Vec<Lifetime> = value_lens
+        .iter()
+        .chain(value_lens)
+        .map(|&len| unused(len))
+        .collect();
     let touch = |life: &mut Lifetime, time: usize| {
         life.first = life.first.min(time);
         life.last = life.last.max(time);
@@ -280,7 +316,9 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
     // The batch is laid into the input's slot before the first step.
     touch(&mut lives[0], 0);
     for (i, step) in steps.iter().enumerate() {
-        step.inputs.iter().for_each(|&value| touch(&mut lives[value], i));
+        step.inputs
+            .iter()
+            .for_each(|&value| touch(&mut lives[value], i));
         touch(&mut lives[step.output], i);
         // The probabilities are read when all is done.
         if i + 1 == n {
@@ -305,17 +343,24 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
             touch(&mut lives[step.output], time);
         }
         if !step.op.is_head() {
-            touch(&mut lives[values + step.output], if whole_batch { end } else { time });
+            touch(
+                &mut lives[values + step.output],
+                if whole_batch { end } else { time },
+            );
         }
     }
-    let mut order: Vec<usize> = (0..lives.len()).filter(|&i| lives[i].first != usize::MAX).collect();
+    let mut order: Vec<usize> = (0..lives.len())
+        .filter(|&i| lives[i].first != usize::MAX)
+        .collect();
     // The largest first: a slot's length is then its first tenant's.
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), i));
     let mut tenants: Vec<Vec<usize>> = Vec::new();
     let mut place = vec![usize::MAX; lives.len()];
     for i in order {
         let free = tenants.iter().position(|others| {
-            others.iter().all(|&j| lives[i].last < lives[j].first || lives[j].last < lives[i].first)
+            others
+                .iter()
+                .all(|&j| lives[i].last < lives[j].first || lives[j].last < lives[i].first)
         });
         place[i] = free.unwrap_or(tenants.len());
         match free {
@@ -323,7 +368,14 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
             None => tenants.push(vec![i]),
         }
     }
-    let lens = tenants.iter().map(|tenants| lives[tenants[0]].len).collect();
+    let lens = tenants
+        .iter()
+        .map(|tenants| lives[tenants[0]].len)
+        .collect();
     let gradients = place.split_off(values);
-    Slots { values: place, gradients, lens }
+    Slots {
+        values: place,
+        gradients,
+        lens,
+    }
 }

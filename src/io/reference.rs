@@ -51,24 +51,38 @@ impl Reference {
     fn new(file: TensorFile, path: &Path) -> Result<Self> {
         let format = file.text(path, "format")?;
         if format != FORMAT {
-            return Err(Error::file(path, format!("its format is '{format}': '{FORMAT}' is wanted")));
+            return Err(Error::file(
+                path,
+                format!("its format is '{format}': '{FORMAT}' is wanted"),
+            ));
         }
         let number = |name: &str, default: Option<f64>| -> Result<f64> {
             match (file.metadata.get(name), default) {
                 (None, Some(default)) => Ok(default),
                 _ => {
                     let text = file.text(path, name)?;
-                    let refuse = || Error::file(path, format!("its metadata's {name} is '{text}', not a number"));
+                    let refuse = || {
+                        Error::file(
+                            path,
+                            format!("its metadata's {name} is '{text}', not a number"),
+                        )
+                    };
                     text.parse().map_err(|_| refuse())
                 }
             }
         };
-        let (input, target) = (file.tensor(path, "input")?.clone(), file.tensor(path, "target")?.clone());
+        let (input, target) = (
+            file.tensor(path, "input")?.clone(),
+            file.tensor(path, "target")?.clone(),
+        );
         let samples = |tensor: &Tensor| tensor.shape().extents().first().copied().unwrap_or(0);
         let classes = number("classes", None)? as usize;
         if samples(&input) == 0 || *target.shape().extents() != [samples(&input), classes] {
             let (x, t) = (input.shape(), target.shape());
-            return Err(Error::file(path, format!("input {x} and target {t} are not of one batch of {classes} classes")));
+            return Err(Error::file(
+                path,
+                format!("input {x} and target {t} are not of one batch of {classes} classes"),
+            ));
         }
         Ok(Self {
             path: path.to_path_buf(),

@@ -33,7 +33,12 @@ impl TensorFile {
     /// [`Error::File`] where it is not a whole safetensors file of `f32`.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |error: safetensors::SafeTensorError| {
-            Error::file(path, format!("not a whole safetensors file ({error}): it is damaged, cut off or of another kind"))
+            Error::file(
+                path,
+                format!(
+                    "not a whole safetensors file ({error}): it is damaged, cut off or of another kind"
+                ),
+            )
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
         let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
@@ -41,13 +46,21 @@ impl TensorFile {
         for (name, view) in file.iter() {
             if view.dtype() != Dtype::F32 {
                 let found = view.dtype();
-                return Err(Error::file(path, format!("tensor '{name}' is of type {found:?}: F32 is wanted")));
+                return Err(Error::file(
+                    path,
+                    format!("tensor '{name}' is of type {found:?}: F32 is wanted"),
+                ));
             }
             let words = view.data().as_chunks::<4>().0;
             let data = words.iter().map(|&word| f32::from_le_bytes(word)).collect();
             tensors.insert(name.to_string(), Tensor::new(view.shape().to_vec(), data)?);
         }
-        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let metadata = header
+            .metadata()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         Ok(Self { metadata, tensors })
     }
 
@@ -58,16 +71,27 @@ impl TensorFile {
     /// # Errors
     /// [`Error::Data`] where a tensor cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let refuse = |error: safetensors::SafeTensorError| Error::Data(format!("cannot lay out tensors: {error}"));
+        let refuse = |error: safetensors::SafeTensorError| {
+            Error::Data(format!("cannot lay out tensors: {error}"))
+        };
         let raw: Vec<(&String, &Tensor, Vec<u8>)> = self
             .tensors
             .iter()
-            .map(|(name, tensor)| (name, tensor, tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect()))
+            .map(|(name, tensor)| {
+                (
+                    name,
+                    tensor,
+                    tensor.data().iter().flat_map(|x| x.to_le_bytes()).collect(),
+                )
+            })
             .collect();
         let mut views = Vec::with_capacity(raw.len());
         for (name, tensor, bytes) in &raw {
             let shape = tensor.shape().extents().to_vec();
-            views.push((name.as_str(), TensorView::new(Dtype::F32, shape, bytes).map_err(refuse)?));
+            views.push((
+                name.as_str(),
+                TensorView::new(Dtype::F32, shape, bytes).map_err(refuse)?,
+            ));
         }
         let metadata: HashMap<_, _> = self.metadata.clone().into_iter().collect();
         safetensors::serialize(views, Some(metadata)).map_err(refuse)
@@ -95,7 +119,9 @@ impl TensorFile {
     /// # Errors
     /// [`Error::File`] where the file has none of that name.
     pub fn tensor(&self, path: &Path, name: &str) -> Result<&Tensor> {
-        self.tensors.get(name).ok_or_else(|| Error::file(path, format!("it has no tensor '{name}'")))
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::file(path, format!("it has no tensor '{name}'")))
     }
 }
 
@@ -104,7 +130,8 @@ mod tests {
     use super::*;
 
     fn example() -> TensorFile {
-        let tensor = Tensor::new([2, 3], vec![1.0, -2.0, f32::MIN_POSITIVE, 0.5, 3e38, 0.0]).unwrap();
+        let tensor =
+            Tensor::new([2, 3], vec![1.0, -2.0, f32::MIN_POSITIVE, 0.5, 3e38, 0.0]).unwrap();
         TensorFile {
             metadata: BTreeMap::from([("kind".into(), "example".into())]),
             tensors: BTreeMap::from([("b/x".into(), tensor.clone()), ("a".into(), tensor)]),
@@ -114,7 +141,10 @@ mod tests {
     #[test]
     fn comes_back_as_it_went() {
         let bytes = example().to_bytes().unwrap();
-        assert_eq!(TensorFile::from_bytes(&bytes, Path::new("x")).unwrap(), example());
+        assert_eq!(
+            TensorFile::from_bytes(&bytes, Path::new("x")).unwrap(),
+            example()
+        );
         assert_eq!(bytes, example().to_bytes().unwrap());
     }
 
@@ -122,8 +152,12 @@ mod tests {
     fn a_file_that_is_cut_off_anywhere_is_refused_by_name() {
         let bytes = example().to_bytes().unwrap();
         for len in 0..bytes.len() {
-            let error = TensorFile::from_bytes(&bytes[..len], Path::new("cut.safetensors")).unwrap_err();
-            assert!(error.to_string().contains("cut.safetensors"), "{len}: {error}");
+            let error =
+                TensorFile::from_bytes(&bytes[..len], Path::new("cut.safetensors")).unwrap_err();
+            assert!(
+                error.to_string().contains("cut.safetensors"),
+                "{len}: {error}"
+            );
         }
     }
 }

@@ -11,7 +11,9 @@ pub fn fill(initializer: Initializer, extents: &[usize], random: &mut Random, va
         Initializer::GlorotUniform => {
             let (fan_in, fan_out) = fans(extents);
             let limit = (6.0 / (fan_in + fan_out) as f64).sqrt();
-            values.iter_mut().for_each(|value| *value = random.range(-limit, limit) as f32);
+            values
+                .iter_mut()
+                .for_each(|value| *value = random.range(-limit, limit) as f32);
         }
         Initializer::Orthogonal => orthogonal(extents, random, values),
         Initializer::UnitForgetBias => {
@@ -47,7 +49,10 @@ fn orthogonal(extents: &[usize], random: &mut Random, values: &mut [f32]) {
         for _ in 0..2 {
             for other in &basis {
                 let dot: f64 = vector.iter().zip(other).map(|(a, b)| a * b).sum();
-                vector.iter_mut().zip(other).for_each(|(a, b)| *a -= dot * b);
+                vector
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(a, b)| *a -= dot * b);
             }
         }
         let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -58,7 +63,11 @@ fn orthogonal(extents: &[usize], random: &mut Random, values: &mut [f32]) {
     }
     for (row, values) in values.chunks_mut(columns).enumerate() {
         for (column, value) in values.iter_mut().enumerate() {
-            *value = if rows >= columns { basis[column][row] } else { basis[row][column] } as f32;
+            *value = if rows >= columns {
+                basis[column][row]
+            } else {
+                basis[row][column]
+            } as f32;
         }
     }
 }
@@ -71,7 +80,12 @@ mod tests {
     fn glorot_uniform_has_its_bounds_and_its_spread() {
         let extents = [3, 3, 32, 64];
         let mut values = vec![0.0; 9 * 32 * 64];
-        fill(Initializer::GlorotUniform, &extents, &mut Random::new(&[1]), &mut values);
+        fill(
+            Initializer::GlorotUniform,
+            &extents,
+            &mut Random::new(&[1]),
+            &mut values,
+        );
         let limit = (6.0f32 / (9 * (32 + 64)) as f32).sqrt();
         assert!(values.iter().all(|x| x.abs() <= limit));
         let variance = values.iter().map(|x| x * x).sum::<f32>() / values.len() as f32;
@@ -83,7 +97,12 @@ mod tests {
     fn orthogonal_has_orthonormal_rows_or_columns() {
         for (rows, columns) in [(128, 512), (7, 7), (9, 4)] {
             let mut values = vec![0.0; rows * columns];
-            fill(Initializer::Orthogonal, &[rows, columns], &mut Random::new(&[2]), &mut values);
+            fill(
+                Initializer::Orthogonal,
+                &[rows, columns],
+                &mut Random::new(&[2]),
+                &mut values,
+            );
             let at = |i: usize, j: usize| {
                 let (row, column) = if rows >= columns { (j, i) } else { (i, j) };
                 f64::from(values[row * columns + column])
@@ -92,7 +111,10 @@ mod tests {
                 for b in 0..=a {
                     let dot: f64 = (0..rows.max(columns)).map(|j| at(a, j) * at(b, j)).sum();
                     let expected = if a == b { 1.0 } else { 0.0 };
-                    assert!((dot - expected).abs() < 1e-5, "{rows}x{columns}: {a}.{b} = {dot}");
+                    assert!(
+                        (dot - expected).abs() < 1e-5,
+                        "{rows}x{columns}: {a}.{b} = {dot}"
+                    );
                 }
             }
         }
@@ -101,7 +123,12 @@ mod tests {
     #[test]
     fn the_forget_gate_starts_open() {
         let mut values = [9.0; 8];
-        fill(Initializer::UnitForgetBias, &[8], &mut Random::new(&[]), &mut values);
+        fill(
+            Initializer::UnitForgetBias,
+            &[8],
+            &mut Random::new(&[]),
+            &mut values,
+        );
         assert_eq!(values, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
     }
 }

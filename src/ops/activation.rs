@@ -16,7 +16,10 @@ pub struct Activate {
 impl Activate {
     /// For inputs of this shape.
     pub fn new(activation: Activation, input: &Shape) -> Self {
-        Self { activation, shape: input.clone() }
+        Self {
+            activation,
+            shape: input.clone(),
+        }
     }
 }
 
@@ -34,16 +37,21 @@ impl Op for Activate {
     }
 
     fn needs(&self, _: usize, _: usize) -> Needs {
-        Needs { reads_output: true, ..Needs::default() }
+        Needs {
+            reads_output: true,
+            ..Needs::default()
+        }
     }
 
     fn forward(&self, call: &mut Forward<'_>) {
-        call.kernels.activation_forward(self.activation, call.inputs[0], call.output);
+        call.kernels
+            .activation_forward(self.activation, call.inputs[0], call.output);
     }
 
     fn backward(&self, call: &mut Backward<'_>) {
         if let Some(d_input) = &mut call.d_inputs[0] {
-            call.kernels.activation_backward(self.activation, call.output, call.d_output, d_input);
+            call.kernels
+                .activation_backward(self.activation, call.output, call.d_output, d_input);
         }
     }
 
@@ -59,7 +67,11 @@ mod tests {
 
     #[test]
     fn gradients() {
-        for activation in [Activation::Linear, Activation::Relu, Activation::LeakyRelu { slope: 0.3 }] {
+        for activation in [
+            Activation::Linear,
+            Activation::Relu,
+            Activation::LeakyRelu { slope: 0.3 },
+        ] {
             let shape = Shape::from([3, 7]);
             check::op(&Activate::new(activation, &shape), &[shape], 5);
         }

@@ -30,17 +30,29 @@ impl Case<'_> {
     }
 
     fn loss(&self) -> f64 {
-        self.output().iter().zip(&self.weighting).map(|(y, r)| y * r).sum()
+        self.output()
+            .iter()
+            .zip(&self.weighting)
+            .map(|(y, r)| y * r)
+            .sum()
     }
 
     /// The slope of the loss along one element.
     fn slope(&mut self, tensor: usize, element: usize) -> f64 {
         let mut at = |offset: f64| {
-            let values = if tensor < self.inputs.len() { &mut self.inputs[tensor] } else { &mut self.parameters };
+            let values = if tensor < self.inputs.len() {
+                &mut self.inputs[tensor]
+            } else {
+                &mut self.parameters
+            };
             let before = values[element];
             values[element] = before + offset;
             let loss = self.loss();
-            let values = if tensor < self.inputs.len() { &mut self.inputs[tensor] } else { &mut self.parameters };
+            let values = if tensor < self.inputs.len() {
+                &mut self.inputs[tensor]
+            } else {
+                &mut self.parameters
+            };
             values[element] = before;
             loss
         };
@@ -61,7 +73,9 @@ impl BatchView for OneShard<'_> {
 
 /// Random numbers that an f32 holds exactly, so that both sides see the same ones.
 fn normals(random: &mut Random, len: usize) -> Vec<f64> {
-    (0..len).map(|_| f64::from(random.normal() as f32)).collect()
+    (0..len)
+        .map(|_| f64::from(random.normal() as f32))
+        .collect()
 }
 
 fn narrow(values: &[f64]) -> Vec<f32> {
@@ -72,26 +86,44 @@ fn narrow(values: &[f64]) -> Vec<f32> {
 pub(crate) fn op(op: &dyn Op, inputs: &[Shape], samples: usize) {
     let mut random = Random::new(&[7, inputs[0].len() as u64, samples as u64]);
     let output_len = op.output_shape().len() * samples;
-    let trainable = op.parameters().iter().filter(|p| p.trainable).map(|p| p.shape.len()).sum();
+    let trainable = op
+        .parameters()
+        .iter()
+        .filter(|p| p.trainable)
+        .map(|p| p.shape.len())
+        .sum();
     let mut case = Case {
         op,
         samples,
-        inputs: inputs.iter().map(|shape| normals(&mut random, shape.len() * samples)).collect(),
+        inputs: inputs
+            .iter()
+            .map(|shape| normals(&mut random, shape.len() * samples))
+            .collect(),
         parameters: normals(&mut random, trainable),
         weighting: normals(&mut random, output_len),
     };
     let expected = case.output();
-    assert_eq!(expected.len(), output_len, "{op:?}: the oracle's output has the declared length");
+    assert_eq!(
+        expected.len(),
+        output_len,
+        "{op:?}: the oracle's output has the declared length"
+    );
     for kernels in Kernels::available() {
         let (output, gradients) = run(&case, kernels);
         close(&format!("{op:?} {kernels:?} output"), &output, &expected);
         for (tensor, gradient) in gradients.iter().enumerate() {
             let every = gradient.len().div_ceil(PROBES).max(1);
-            let probes: Vec<usize> =
-                (0..gradient.len()).step_by(every).map(|i| (i + random.below(every)).min(gradient.len() - 1)).collect();
+            let probes: Vec<usize> = (0..gradient.len())
+                .step_by(every)
+                .map(|i| (i + random.below(every)).min(gradient.len() - 1))
+                .collect();
             let slopes: Vec<f64> = probes.iter().map(|&i| case.slope(tensor, i)).collect();
             let found: Vec<f32> = probes.iter().map(|&i| gradient[i]).collect();
-            close(&format!("{op:?} {kernels:?} gradient of tensor {tensor} at {probes:?}"), &found, &slopes);
+            close(
+                &format!("{op:?} {kernels:?} gradient of tensor {tensor} at {probes:?}"),
+                &found,
+                &slopes,
+            );
         }
     }
 }
@@ -112,8 +144,18 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     let mut packed = vec![f32::NAN; needs.packed];
     op.pack(kernels, &parameters, &mut packed);
     let random = RandomKey::default();
-    let mut state: Vec<f32> = vec![0.0; op.parameters().iter().filter(|p| !p.trainable).map(|p| p.shape.len()).sum()];
-    let (mut sums, mut backward_sums) = (vec![0.0; needs.forward_sums], vec![0.0; needs.backward_sums]);
+    let mut state: Vec<f32> = vec![
+        0.0;
+        op.parameters()
+            .iter()
+            .filter(|p| !p.trainable)
+            .map(|p| p.shape.len())
+            .sum()
+    ];
+    let (mut sums, mut backward_sums) = (
+        vec![0.0; needs.forward_sums],
+        vec![0.0; needs.backward_sums],
+    );
     let mut share = sums.clone();
     let mut call = Forward {
         kernels,
@@ -140,11 +182,16 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     let mut d_inputs: Vec<Vec<f32>> = inputs.iter().map(|x| vec![f32::NAN; x.len()]).collect();
     let mut d_parameters = vec![f32::NAN; parameters.len()];
     let whole_batch = needs.gradient_block > 0;
-    let mut writes: Vec<Option<&mut [f32]>> = d_inputs.iter_mut().map(|d| Some(&mut d[..])).collect();
+    let mut writes: Vec<Option<&mut [f32]>> =
+        d_inputs.iter_mut().map(|d| Some(&mut d[..])).collect();
     let mut call = Backward {
         kernels,
         samples,
-        inputs: if needs.reads_inputs { &inputs } else { &[&[]; 8][..inputs.len()] },
+        inputs: if needs.reads_inputs {
+            &inputs
+        } else {
+            &[&[]; 8][..inputs.len()]
+        },
         output: if needs.reads_output { &output } else { &[] },
         d_output: &d_output,
         parameters: &parameters,
@@ -155,7 +202,11 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         workspace: &mut workspace,
         scratch: &mut scratch,
         d_inputs: &mut writes,
-        d_parameters: if whole_batch { &mut [] } else { &mut d_parameters },
+        d_parameters: if whole_batch {
+            &mut []
+        } else {
+            &mut d_parameters
+        },
         random,
     };
     if needs.backward_sums > 0 {
@@ -166,11 +217,22 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     call.backward_sums = &backward_sums;
     op.backward(&mut call);
     if whole_batch {
-        let view = OneShard(ShardView { samples, input: inputs[0], d_output: &d_output, workspace: &workspace });
+        let view = OneShard(ShardView {
+            samples,
+            input: inputs[0],
+            d_output: &d_output,
+            workspace: &workspace,
+        });
         let mut scratch = vec![f32::NAN; op.batch_gradient_scratch(kernels.lanes())];
         for (i, part) in d_parameters.chunks_mut(needs.gradient_block).enumerate() {
             let start = i * needs.gradient_block;
-            op.batch_gradient(kernels, start..start + part.len(), &view, part, &mut scratch);
+            op.batch_gradient(
+                kernels,
+                start..start + part.len(),
+                &view,
+                part,
+                &mut scratch,
+            );
         }
     }
     d_inputs.push(d_parameters);
@@ -183,6 +245,9 @@ fn close(what: &str, found: &[f32], expected: &[f64]) {
     let size = expected.iter().fold(1.0, |size: f64, x| size.max(x.abs()));
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
         let error = (f64::from(found) - expected).abs() / size;
-        assert!(error < TOLERANCE, "{what}: element {i} is {found}, should be {expected}");
+        assert!(
+            error < TOLERANCE,
+            "{what}: element {i} is {found}, should be {expected}"
+        );
     }
 }

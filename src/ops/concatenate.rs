@@ -17,19 +17,30 @@ impl Concatenate {
     /// # Errors
     /// A message where extents other than the last differ.
     pub fn new(inputs: &[&Shape]) -> Result<Self, String> {
-        let Some((first_last, outer)) = inputs.first().and_then(|shape| shape.extents().split_last()) else {
+        let Some((first_last, outer)) = inputs
+            .first()
+            .and_then(|shape| shape.extents().split_last())
+        else {
             return Err("nothing to concatenate".into());
         };
         let mut widths = vec![*first_last];
         for shape in &inputs[1..] {
             match shape.extents().split_last() {
                 Some((last, others)) if others == outer => widths.push(*last),
-                _ => return Err(format!("{} and {shape} differ before the last axis", inputs[0])),
+                _ => {
+                    return Err(format!(
+                        "{} and {shape} differ before the last axis",
+                        inputs[0]
+                    ));
+                }
             }
         }
         let mut output = outer.to_vec();
         output.push(widths.iter().sum());
-        Ok(Self { widths, output: Shape::new(output) })
+        Ok(Self {
+            widths,
+            output: Shape::new(output),
+        })
     }
 
     fn width(&self) -> usize {
@@ -53,7 +64,10 @@ impl Op for Concatenate {
     fn forward(&self, call: &mut Forward<'_>) {
         let mut column = 0;
         for (input, &width) in call.inputs.iter().zip(&self.widths) {
-            let rows = call.output.chunks_exact_mut(self.width()).zip(input.chunks_exact(width));
+            let rows = call
+                .output
+                .chunks_exact_mut(self.width())
+                .zip(input.chunks_exact(width));
             rows.for_each(|(to, from)| to[column..column + width].copy_from_slice(from));
             column += width;
         }
@@ -63,7 +77,9 @@ impl Op for Concatenate {
         let mut column = 0;
         for (d_input, &width) in call.d_inputs.iter_mut().zip(&self.widths) {
             if let Some(d_input) = d_input {
-                let rows = d_input.chunks_exact_mut(width).zip(call.d_output.chunks_exact(self.width()));
+                let rows = d_input
+                    .chunks_exact_mut(width)
+                    .zip(call.d_output.chunks_exact(self.width()));
                 rows.for_each(|(to, from)| to.copy_from_slice(&from[column..column + width]));
             }
             column += width;
@@ -73,7 +89,10 @@ impl Op for Concatenate {
     fn oracle(&self, _: usize, inputs: &[&[f64]], _: &[f64]) -> Vec<f64> {
         let rows = inputs[0].len() / self.widths[0];
         let row = |i: usize| {
-            inputs.iter().zip(&self.widths).flat_map(move |(input, &w)| &input[i * w..(i + 1) * w])
+            inputs
+                .iter()
+                .zip(&self.widths)
+                .flat_map(move |(input, &w)| &input[i * w..(i + 1) * w])
         };
         (0..rows).flat_map(row).copied().collect()
     }
@@ -86,7 +105,11 @@ mod tests {
 
     #[test]
     fn gradients() {
-        let shapes = [Shape::from([2, 3]), Shape::from([2, 1]), Shape::from([2, 5])];
+        let shapes = [
+            Shape::from([2, 3]),
+            Shape::from([2, 1]),
+            Shape::from([2, 5]),
+        ];
         let op = Concatenate::new(&[&shapes[0], &shapes[1], &shapes[2]]).unwrap();
         assert_eq!(op.output_shape(), Shape::from([2, 9]));
         check::op(&op, &shapes, 3);

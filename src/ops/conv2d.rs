@@ -29,7 +29,9 @@ impl Conv2d {
         padding: Padding,
     ) -> Result<Self, String> {
         let &[height, width, in_channels] = input.extents() else {
-            return Err(format!("its input is height x width x channels, not {input}"));
+            return Err(format!(
+                "its input is height x width x channels, not {input}"
+            ));
         };
         if filters == 0 {
             return Err("0 filters: it must have at least 1".into());
@@ -48,26 +50,45 @@ impl Conv2d {
             out_height,
             out_width,
         };
-        let block = ConvBlock { conv, activation: Activation::Linear, pool: None };
-        Ok(Self { block, one_dimensional: false })
+        let block = ConvBlock {
+            conv,
+            activation: Activation::Linear,
+            pool: None,
+        };
+        Ok(Self {
+            block,
+            one_dimensional: false,
+        })
     }
 
     /// `filters` kernels of `kernel` steps over an input of steps x channels.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn new_1d(input: &Shape, filters: usize, kernel: usize, padding: Padding) -> Result<Self, String> {
+    pub fn new_1d(
+        input: &Shape,
+        filters: usize,
+        kernel: usize,
+        padding: Padding,
+    ) -> Result<Self, String> {
         let &[steps, channels] = input.extents() else {
             return Err(format!("its input is steps x channels, not {input}"));
         };
         let input = Shape::from([1, steps, channels]);
-        Ok(Self { one_dimensional: true, ..Self::new(&input, filters, [1, kernel], padding)? })
+        Ok(Self {
+            one_dimensional: true,
+            ..Self::new(&input, filters, [1, kernel], padding)?
+        })
     }
 }
 
 impl Op for Conv2d {
     fn kind(&self) -> &'static str {
-        if self.one_dimensional { "Conv1D" } else { "Conv2D" }
+        if self.one_dimensional {
+            "Conv1D"
+        } else {
+            "Conv2D"
+        }
     }
 
     fn output_shape(&self) -> Shape {
@@ -83,7 +104,13 @@ impl Op for Conv2d {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let Conv2dShape { kernel_height, kernel_width, in_channels, out_channels, .. } = self.block.conv;
+        let Conv2dShape {
+            kernel_height,
+            kernel_width,
+            in_channels,
+            out_channels,
+            ..
+        } = self.block.conv;
         let kernel = match self.one_dimensional {
             true => Shape::from([kernel_width, in_channels, out_channels]),
             false => Shape::from([kernel_height, kernel_width, in_channels, out_channels]),
@@ -98,7 +125,9 @@ impl Op for Conv2d {
         let block = &self.block;
         Needs {
             codes: block.codes_len(),
-            scratch: block.forward_scratch_len(lanes).max(block.backward_scratch_len(lanes)),
+            scratch: block
+                .forward_scratch_len(lanes)
+                .max(block.backward_scratch_len(lanes)),
             packed: block.packed_len(lanes),
             reads_inputs: true,
             reads_output: true,
@@ -125,7 +154,11 @@ impl Op for Conv2d {
     }
 
     fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
-        kernels.conv_block_pack(&self.block, &parameters[..self.block.conv.kernel_len()], packed);
+        kernels.conv_block_pack(
+            &self.block,
+            &parameters[..self.block.conv.kernel_len()],
+            packed,
+        );
     }
 
     fn forward(&self, call: &mut Forward<'_>) {
@@ -179,12 +212,54 @@ mod tests {
     #[test]
     fn gradients_alone_and_fused() {
         let cases = [
-            ([9, 10, 1], 3, [8, 8], Padding::Same, Activation::LeakyRelu { slope: 0.3 }, ([4, 4], [4, 4], Padding::Valid)),
-            ([9, 8, 1], 4, [4, 4], Padding::Same, Activation::LeakyRelu { slope: 0.3 }, ([2, 2], [2, 2], Padding::Valid)),
-            ([11, 9, 1], 17, [3, 3], Padding::Valid, Activation::Relu, ([3, 3], [2, 2], Padding::Same)),
-            ([9, 10, 5], 9, [3, 3], Padding::Valid, Activation::Relu, ([3, 3], [2, 2], Padding::Same)),
-            ([5, 6, 32], 32, [2, 2], Padding::Valid, Activation::Relu, ([3, 3], [2, 2], Padding::Same)),
-            ([1, 1, 2], 3, [1, 1], Padding::Same, Activation::Linear, ([1, 1], [1, 1], Padding::Valid)),
+            (
+                [9, 10, 1],
+                3,
+                [8, 8],
+                Padding::Same,
+                Activation::LeakyRelu { slope: 0.3 },
+                ([4, 4], [4, 4], Padding::Valid),
+            ),
+            (
+                [9, 8, 1],
+                4,
+                [4, 4],
+                Padding::Same,
+                Activation::LeakyRelu { slope: 0.3 },
+                ([2, 2], [2, 2], Padding::Valid),
+            ),
+            (
+                [11, 9, 1],
+                17,
+                [3, 3],
+                Padding::Valid,
+                Activation::Relu,
+                ([3, 3], [2, 2], Padding::Same),
+            ),
+            (
+                [9, 10, 5],
+                9,
+                [3, 3],
+                Padding::Valid,
+                Activation::Relu,
+                ([3, 3], [2, 2], Padding::Same),
+            ),
+            (
+                [5, 6, 32],
+                32,
+                [2, 2],
+                Padding::Valid,
+                Activation::Relu,
+                ([3, 3], [2, 2], Padding::Same),
+            ),
+            (
+                [1, 1, 2],
+                3,
+                [1, 1],
+                Padding::Same,
+                Activation::Linear,
+                ([1, 1], [1, 1], Padding::Valid),
+            ),
         ];
         for (input, filters, kernel, padding, activation, (window, stride, pool_padding)) in cases {
             let input = Shape::from(input);
@@ -210,7 +285,11 @@ mod tests {
             let input = Shape::from(input);
             let plain = Conv2d::new_1d(&input, filters, kernel, padding).unwrap();
             let pool = MaxPool2d::new_1d(&plain.output_shape(), 2, 2, Padding::Valid).unwrap();
-            check::op(&*plain.absorb(&pool).unwrap(), std::slice::from_ref(&input), 2);
+            check::op(
+                &*plain.absorb(&pool).unwrap(),
+                std::slice::from_ref(&input),
+                2,
+            );
             check::op(&plain, &[input], 2);
         }
     }

@@ -37,7 +37,11 @@ impl Dense {
         if units == 0 {
             return Err("0 units: it must have at least 1".into());
         }
-        Ok(Self { inputs, units, activation: Activation::Linear })
+        Ok(Self {
+            inputs,
+            units,
+            activation: Activation::Linear,
+        })
     }
 
     fn kernel_len(&self) -> usize {
@@ -55,18 +59,30 @@ impl Dense {
 
     /// The gradient before the activation: kept in the workspace where there is an activation.
     fn before_activation<'a>(&self, d_output: &'a [f32], workspace: &'a [f32]) -> &'a [f32] {
-        if self.activation == Activation::Linear { d_output } else { workspace }
+        if self.activation == Activation::Linear {
+            d_output
+        } else {
+            workspace
+        }
     }
 }
 
 /// Row-major rows x columns.
 fn rows(data: &[f32], columns: usize) -> Matrix<'_> {
-    Matrix { data, row_stride: columns, column_stride: 1 }
+    Matrix {
+        data,
+        row_stride: columns,
+        column_stride: 1,
+    }
 }
 
 /// The transpose of a row-major matrix of `columns` columns.
 fn transposed(data: &[f32], columns: usize) -> Matrix<'_> {
-    Matrix { data, row_stride: 1, column_stride: columns }
+    Matrix {
+        data,
+        row_stride: 1,
+        column_stride: columns,
+    }
 }
 
 impl Op for Dense {
@@ -80,15 +96,23 @@ impl Op for Dense {
 
     fn parameters(&self) -> Vec<Parameter> {
         vec![
-            Parameter::new("kernel", [self.inputs, self.units], Initializer::GlorotUniform),
+            Parameter::new(
+                "kernel",
+                [self.inputs, self.units],
+                Initializer::GlorotUniform,
+            ),
             Parameter::new("bias", [self.units], Initializer::Zeros),
         ]
     }
 
     fn needs(&self, samples: usize, lanes: usize) -> Needs {
         let (inputs, units) = (self.inputs, self.units);
-        let scratch = [(samples, units, inputs), (samples, inputs, units), (inputs, units, samples)]
-            .map(|(m, n, k)| gemm_scratch_len(m, n, k, lanes));
+        let scratch = [
+            (samples, units, inputs),
+            (samples, inputs, units),
+            (inputs, units, samples),
+        ]
+        .map(|(m, n, k)| gemm_scratch_len(m, n, k, lanes));
         let linear = self.activation == Activation::Linear;
         Needs {
             workspace: if linear { 0 } else { units },
@@ -96,7 +120,11 @@ impl Op for Dense {
             packed: packed_len(inputs, units, lanes) + packed_len(units, inputs, lanes),
             reads_inputs: true,
             reads_output: !linear,
-            gradient_block: if self.is_whole_batch() { self.block_rows() * units } else { 0 },
+            gradient_block: if self.is_whole_batch() {
+                self.block_rows() * units
+            } else {
+                0
+            },
             ..Needs::default()
         }
     }
@@ -104,8 +132,12 @@ impl Op for Dense {
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
         let next: &dyn Any = next;
         let next = next.downcast_ref::<Activate>()?;
-        (self.activation == Activation::Linear)
-            .then(|| Box::new(Self { activation: next.activation, ..self.clone() }) as Box<dyn Op>)
+        (self.activation == Activation::Linear).then(|| {
+            Box::new(Self {
+                activation: next.activation,
+                ..self.clone()
+            }) as Box<dyn Op>
+        })
     }
 
     fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
@@ -133,16 +165,32 @@ impl Op for Dense {
     }
 
     fn backward(&self, call: &mut Backward<'_>) {
-        let (inputs, units, samples, kernels) = (self.inputs, self.units, call.samples, call.kernels);
+        let (inputs, units, samples, kernels) =
+            (self.inputs, self.units, call.samples, call.kernels);
         if self.activation != Activation::Linear {
-            kernels.activation_backward(self.activation, call.output, call.d_output, call.workspace);
+            kernels.activation_backward(
+                self.activation,
+                call.output,
+                call.d_output,
+                call.workspace,
+            );
         }
         let d_output = self.before_activation(call.d_output, call.workspace);
         if !self.is_whole_batch() {
             let (d_kernel, d_bias) = call.d_parameters.split_at_mut(self.kernel_len());
             let x = transposed(call.inputs[0], inputs);
             let d_y = rows(d_output, units);
-            kernels.gemm(inputs, units, samples, x, d_y, d_kernel, units, false, call.scratch);
+            kernels.gemm(
+                inputs,
+                units,
+                samples,
+                x,
+                d_y,
+                d_kernel,
+                units,
+                false,
+                call.scratch,
+            );
             kernels.column_sums(samples, units, d_output, d_bias);
         }
         if let Some(d_input) = &mut call.d_inputs[0] {
@@ -177,14 +225,30 @@ impl Op for Dense {
         for i in 0..batch.shards() {
             let shard = batch.shard(i);
             let d_output = self.before_activation(shard.d_output, shard.workspace);
-            let x = Matrix { data: &shard.input[first..], row_stride: 1, column_stride: inputs };
+            let x = Matrix {
+                data: &shard.input[first..],
+                row_stride: 1,
+                column_stride: inputs,
+            };
             let d_y = rows(d_output, units);
             let accumulate = i > 0;
-            kernels.gemm(last - first, units, shard.samples, x, d_y, d_kernel, units, accumulate, scratch);
+            kernels.gemm(
+                last - first,
+                units,
+                shard.samples,
+                x,
+                d_y,
+                d_kernel,
+                units,
+                accumulate,
+                scratch,
+            );
             if !d_bias.is_empty() && i == 0 {
                 kernels.column_sums(shard.samples, units, d_output, d_bias);
             } else if !d_bias.is_empty() {
-                d_output.chunks_exact(units).for_each(|row| kernels.add_assign(d_bias, row));
+                d_output
+                    .chunks_exact(units)
+                    .for_each(|row| kernels.add_assign(d_bias, row));
             }
         }
     }
@@ -199,7 +263,11 @@ impl Op for Dense {
         let mut output = Vec::with_capacity(samples * self.units);
         for x in inputs[0].chunks_exact(self.inputs) {
             output.extend((0..self.units).map(|j| {
-                bias[j] + x.iter().zip(kernel[j..].iter().step_by(self.units)).map(|(x, w)| x * w).sum::<f64>()
+                bias[j]
+                    + x.iter()
+                        .zip(kernel[j..].iter().step_by(self.units))
+                        .map(|(x, w)| x * w)
+                        .sum::<f64>()
             }));
         }
         reference::activation_forward(self.activation, &output)
@@ -213,11 +281,21 @@ mod tests {
 
     #[test]
     fn gradients_alone_fused_and_over_the_whole_batch() {
-        for (inputs, units, samples) in [(1, 1, 1), (7, 3, 5), (33, 17, 16), (4100, 8, 3), (300, 110, 5)] {
+        for (inputs, units, samples) in [
+            (1, 1, 1),
+            (7, 3, 5),
+            (33, 17, 16),
+            (4100, 8, 3),
+            (300, 110, 5),
+        ] {
             let input = Shape::from([inputs]);
             let plain = Dense::new(&input, units).unwrap();
             let relu = Activate::new(Activation::Relu, &plain.output_shape());
-            check::op(&*plain.absorb(&relu).unwrap(), std::slice::from_ref(&input), samples);
+            check::op(
+                &*plain.absorb(&relu).unwrap(),
+                std::slice::from_ref(&input),
+                samples,
+            );
             check::op(&plain, &[input], samples);
         }
     }

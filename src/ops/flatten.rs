@@ -55,6 +55,10 @@ mod tests {
 
     #[test]
     fn gradients() {
-        check::op(&Flatten::new(&Shape::from([3, 5, 2])), &[Shape::from([3, 5, 2])], 3);
+        check::op(
+            &Flatten::new(&Shape::from([3, 5, 2])),
+            &[Shape::from([3, 5, 2])],
+            3,
+        );
     }
 }

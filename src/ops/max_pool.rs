@@ -28,12 +28,17 @@ impl MaxPool2d {
         padding: Padding,
     ) -> Result<Self, String> {
         let &[height, width, channels] = input.extents() else {
-            return Err(format!("its input is height x width x channels, not {input}"));
+            return Err(format!(
+                "its input is height x width x channels, not {input}"
+            ));
         };
         let (out_height, pad_top) = output_extent(height, window[0], stride[0], padding)?;
         let (out_width, pad_left) = output_extent(width, window[1], stride[1], padding)?;
         if window[0] * window[1] > 255 {
-            return Err(format!("a window of {} x {}: at most 255 values can be", window[0], window[1]));
+            return Err(format!(
+                "a window of {} x {}: at most 255 values can be",
+                window[0], window[1]
+            ));
         }
         let shape = PoolShape {
             height,
@@ -48,29 +53,49 @@ impl MaxPool2d {
             out_height,
             out_width,
         };
-        Ok(Self { shape, one_dimensional: false })
+        Ok(Self {
+            shape,
+            one_dimensional: false,
+        })
     }
 
     /// For an input of steps x channels.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn new_1d(input: &Shape, window: usize, stride: usize, padding: Padding) -> Result<Self, String> {
+    pub fn new_1d(
+        input: &Shape,
+        window: usize,
+        stride: usize,
+        padding: Padding,
+    ) -> Result<Self, String> {
         let &[steps, channels] = input.extents() else {
             return Err(format!("its input is steps x channels, not {input}"));
         };
         let input = Shape::from([1, steps, channels]);
-        Ok(Self { one_dimensional: true, ..Self::new(&input, [1, window], [1, stride], padding)? })
+        Ok(Self {
+            one_dimensional: true,
+            ..Self::new(&input, [1, window], [1, stride], padding)?
+        })
     }
 }
 
 impl Op for MaxPool2d {
     fn kind(&self) -> &'static str {
-        if self.one_dimensional { "MaxPooling1D" } else { "MaxPooling2D" }
+        if self.one_dimensional {
+            "MaxPooling1D"
+        } else {
+            "MaxPooling2D"
+        }
     }
 
     fn output_shape(&self) -> Shape {
-        let PoolShape { out_height, out_width, channels, .. } = self.shape;
+        let PoolShape {
+            out_height,
+            out_width,
+            channels,
+            ..
+        } = self.shape;
         match self.one_dimensional {
             true => Shape::from([out_width, channels]),
             false => Shape::from([out_height, out_width, channels]),
@@ -78,16 +103,31 @@ impl Op for MaxPool2d {
     }
 
     fn needs(&self, _: usize, _: usize) -> Needs {
-        Needs { codes: self.output_shape().len(), ..Needs::default() }
+        Needs {
+            codes: self.output_shape().len(),
+            ..Needs::default()
+        }
     }
 
     fn forward(&self, call: &mut Forward<'_>) {
-        call.kernels.max_pool_forward(&self.shape, call.samples, call.inputs[0], call.output, call.codes);
+        call.kernels.max_pool_forward(
+            &self.shape,
+            call.samples,
+            call.inputs[0],
+            call.output,
+            call.codes,
+        );
     }
 
     fn backward(&self, call: &mut Backward<'_>) {
         if let Some(d_input) = &mut call.d_inputs[0] {
-            call.kernels.max_pool_backward(&self.shape, call.samples, call.d_output, call.codes, d_input);
+            call.kernels.max_pool_backward(
+                &self.shape,
+                call.samples,
+                call.d_output,
+                call.codes,
+                d_input,
+            );
         }
     }
 
@@ -116,6 +156,10 @@ mod tests {
             }
         }
         let input = Shape::from([11, 6]);
-        check::op(&MaxPool2d::new_1d(&input, 2, 2, Padding::Valid).unwrap(), &[input], 2);
+        check::op(
+            &MaxPool2d::new_1d(&input, 2, 2, Padding::Valid).unwrap(),
+            &[input],
+            2,
+        );
     }
 }

@@ -17,7 +17,9 @@ impl Softmax {
     pub fn new(input: &Shape) -> Result<Self, String> {
         match input.extents() {
             &[classes] if classes >= 2 => Ok(Self { classes }),
-            _ => Err(format!("its input is a row of two classes or more, not {input}")),
+            _ => Err(format!(
+                "its input is a row of two classes or more, not {input}"
+            )),
         }
     }
 }
@@ -32,21 +34,39 @@ impl Op for Softmax {
     }
 
     fn needs(&self, _: usize, _: usize) -> Needs {
-        Needs { reads_output: true, ..Needs::default() }
+        Needs {
+            reads_output: true,
+            ..Needs::default()
+        }
     }
 
     fn forward(&self, call: &mut Forward<'_>) {
         let (logits, classes) = (call.inputs[0], self.classes);
-        call.kernels.softmax_cross_entropy(call.samples, classes, logits, None, call.output, None, 1.0);
+        call.kernels.softmax_cross_entropy(
+            call.samples,
+            classes,
+            logits,
+            None,
+            call.output,
+            None,
+            1.0,
+        );
     }
 
     /// d_x = p (d_p - sum d_p p). Plain loops: a model's head is differentiated by [`Op::loss`], in one pass.
     fn backward(&self, call: &mut Backward<'_>) {
-        let Some(d_input) = &mut call.d_inputs[0] else { return };
-        let rows = d_input.chunks_exact_mut(self.classes).zip(call.output.chunks_exact(self.classes));
+        let Some(d_input) = &mut call.d_inputs[0] else {
+            return;
+        };
+        let rows = d_input
+            .chunks_exact_mut(self.classes)
+            .zip(call.output.chunks_exact(self.classes));
         for ((d_x, p), d_p) in rows.zip(call.d_output.chunks_exact(self.classes)) {
             let mean: f32 = p.iter().zip(d_p).map(|(p, d)| p * d).sum();
-            d_x.iter_mut().zip(p).zip(d_p).for_each(|((d_x, p), d_p)| *d_x = p * (d_p - mean));
+            d_x.iter_mut()
+                .zip(p)
+                .zip(d_p)
+                .for_each(|((d_x, p), d_p)| *d_x = p * (d_p - mean));
         }
     }
 
@@ -86,7 +106,11 @@ mod tests {
 
     #[test]
     fn gradients() {
-        check::op(&Softmax::new(&Shape::from([7])).unwrap(), &[Shape::from([7])], 5);
+        check::op(
+            &Softmax::new(&Shape::from([7])).unwrap(),
+            &[Shape::from([7])],
+            5,
+        );
     }
 
     #[test]
@@ -98,7 +122,11 @@ mod tests {
         [2, 5 + 4, 10].iter().for_each(|&i| targets[i] = 1.0);
         let loss = |logits: &[f64]| -> f64 {
             let p = op.oracle(samples, &[logits], &[]);
-            p.iter().zip(&targets).filter(|(_, t)| **t == 1.0).map(|(p, _)| -p.ln()).sum()
+            p.iter()
+                .zip(&targets)
+                .filter(|(_, t)| **t == 1.0)
+                .map(|(p, _)| -p.ln())
+                .sum()
         };
         let wide: Vec<f64> = logits.iter().map(|&x| f64::from(x)).collect();
         for kernels in Kernels::available() {
@@ -120,7 +148,10 @@ mod tests {
                 let up = loss(&moved);
                 moved[i] -= 2e-6;
                 let slope = 0.25 * (up - loss(&moved)) / 2e-6;
-                assert!((f64::from(d_logits[i]) - slope).abs() < 1e-6, "{kernels:?} {i}");
+                assert!(
+                    (f64::from(d_logits[i]) - slope).abs() < 1e-6,
+                    "{kernels:?} {i}"
+                );
             }
         }
     }

@@ -23,16 +23,21 @@ pub fn output_extent(
     padding: Padding,
 ) -> Result<(usize, usize), String> {
     if window == 0 || stride == 0 {
-        return Err(format!("a window of {window} with stride {stride}: both must be at least 1"));
+        return Err(format!(
+            "a window of {window} with stride {stride}: both must be at least 1"
+        ));
     }
     match padding {
-        Padding::Valid if window > extent => {
-            Err(format!("a window of {window} does not fit into {extent}: the input is too short"))
-        }
+        Padding::Valid if window > extent => Err(format!(
+            "a window of {window} does not fit into {extent}: the input is too short"
+        )),
         Padding::Valid => Ok(((extent - window) / stride + 1, 0)),
         Padding::Same => {
             let out = extent.div_ceil(stride);
-            Ok((out, ((out - 1) * stride + window).saturating_sub(extent) / 2))
+            Ok((
+                out,
+                ((out - 1) * stride + window).saturating_sub(extent) / 2,
+            ))
         }
     }
 }
@@ -48,6 +53,10 @@ mod tests {
         assert_eq!(output_extent(80, 8, 1, Padding::Same), Ok((80, 3)));
         assert_eq!(output_extent(5, 2, 1, Padding::Same), Ok((5, 0)));
         assert_eq!(output_extent(9, 2, 1, Padding::Valid), Ok((8, 0)));
-        assert!(output_extent(3, 4, 1, Padding::Valid).unwrap_err().contains("too short"));
+        assert!(
+            output_extent(3, 4, 1, Padding::Valid)
+                .unwrap_err()
+                .contains("too short")
+        );
     }
 }

@@ -12,6 +12,7 @@ use super::page::{
     Column, Text, count, duration, page, percent, percent_range, plural, section, settings, strip,
     table,
 };
+use crate::data::LeftOut;
 use crate::error::Result;
 use crate::io::atomic;
 use crate::train::history::History;
@@ -46,15 +47,6 @@ pub struct RunReport {
     pub train_seconds: f64,
     /// The machine: its processor, instruction set and threads.
     pub machine: String,
-}
-
-/// A song that could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// The file.
-    pub path: String,
-    /// Why.
-    pub reason: String,
 }
 
 /// Writes the report as one HTML file, whole or not at all. It reads without a script, a network or a second file.

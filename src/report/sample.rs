@@ -1,7 +1,8 @@
 //! Made-up runs for the tests of the reports, and for looking at them.
 
 use super::compare::{Comparison, LeakRow, ModelRow, ModelRun};
-use super::html::{LeftOut, RunReport, Settings};
+use super::html::{RunReport, Settings};
+use crate::data::LeftOut;
 use crate::train::history::{Epoch, History};
 use crate::train::metrics::{Evaluation, SegmentPredictions, Spread, Vote, evaluate};
 

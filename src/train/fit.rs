@@ -71,7 +71,11 @@ pub struct Diverged {
 
 impl From<Diverged> for Error {
     fn from(Diverged { step, epoch, loss }: Diverged) -> Self {
-        Error::Diverged { step, epoch, loss: loss as f32 }
+        Error::Diverged {
+            step,
+            epoch,
+            loss: loss as f32,
+        }
     }
 }
 
@@ -92,13 +96,20 @@ impl Batch for Segments<'_> {
     }
 
     fn fill_input(&self, rows: Range<usize>, input: &mut [f32]) {
-        let segments = input.chunks_exact_mut(self.dataset.segment_len()).zip(&self.indices[rows]);
-        segments.for_each(|(to, &i)| self.normalisation.apply(self.dataset.segment(i as usize), to));
+        let segments = input
+            .chunks_exact_mut(self.dataset.segment_len())
+            .zip(&self.indices[rows]);
+        segments.for_each(|(to, &i)| {
+            self.normalisation
+                .apply(self.dataset.segment(i as usize), to)
+        });
     }
 
     fn fill_target(&self, rows: Range<usize>, target: &mut [f32]) {
         target.fill(0.0);
-        let rows = target.chunks_exact_mut(self.dataset.genres.len()).zip(&self.indices[rows]);
+        let rows = target
+            .chunks_exact_mut(self.dataset.genres.len())
+            .zip(&self.indices[rows]);
         rows.for_each(|(to, &i)| to[self.dataset.label(i as usize)] = 1.0);
     }
 }
@@ -127,7 +138,12 @@ pub fn fit(
         return Err(Error::Usage("0 epochs: at least 1 is wanted".into()));
     }
     let begin = Instant::now();
-    let mut fitted = Fitted { history: History(Vec::new()), restored: None, seconds: 0.0, diverged: None };
+    let mut fitted = Fitted {
+        history: History(Vec::new()),
+        restored: None,
+        seconds: 0.0,
+        diverged: None,
+    };
     let mut good = executor.snapshot();
     let mut best: Option<(usize, f64)> = None;
     let mut step_count = 0;
@@ -138,10 +154,21 @@ pub fn fit(
         let (mut loss, mut correct, mut seen) = (0.0, 0, 0);
         for (step, indices) in order.chunks(batch_size).enumerate() {
             step_count += 1;
-            let outcome = executor.train_step(&Segments { dataset, indices, normalisation }, optimizer)?;
+            let outcome = executor.train_step(
+                &Segments {
+                    dataset,
+                    indices,
+                    normalisation,
+                },
+                optimizer,
+            )?;
             if !outcome.loss.is_finite() {
                 executor.restore(&good);
-                fitted.diverged = Some(Diverged { step: step_count, epoch, loss: outcome.loss });
+                fitted.diverged = Some(Diverged {
+                    step: step_count,
+                    epoch,
+                    loss: outcome.loss,
+                });
                 fitted.seconds = begin.elapsed().as_secs_f64();
                 return Ok(fitted);
             }
@@ -149,10 +176,20 @@ pub fn fit(
             correct += outcome.correct;
             seen += outcome.samples;
             let (loss, accuracy) = (loss / seen as f64, correct as f64 / seen as f64);
-            tell(Progress::Step { epoch, step: step + 1, steps, loss, accuracy });
+            tell(Progress::Step {
+                epoch,
+                step: step + 1,
+                steps,
+                loss,
+                accuracy,
+            });
         }
         let probabilities = predict(executor, dataset, &split.validation, normalisation)?;
-        let labels: Vec<usize> = split.validation.iter().map(|&i| dataset.label(i as usize)).collect();
+        let labels: Vec<usize> = split
+            .validation
+            .iter()
+            .map(|&i| dataset.label(i as usize))
+            .collect();
         let classes = dataset.genres.len();
         let record = Epoch {
             epoch,
@@ -202,8 +239,18 @@ pub fn predict(
     let classes = dataset.genres.len();
     let mut probabilities = vec![0.0; indices.len() * classes];
     let batch = PREDICT_BATCH.min(executor.batch_size());
-    for (indices, out) in indices.chunks(batch).zip(probabilities.chunks_mut(batch * classes)) {
-        executor.predict(&Segments { dataset, indices, normalisation }, out)?;
+    for (indices, out) in indices
+        .chunks(batch)
+        .zip(probabilities.chunks_mut(batch * classes))
+    {
+        executor.predict(
+            &Segments {
+                dataset,
+                indices,
+                normalisation,
+            },
+            out,
+        )?;
     }
     Ok(probabilities)
 }

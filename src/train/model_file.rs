@@ -72,7 +72,10 @@ impl ModelFile {
             normalisation,
             made,
         };
-        Ok(Self { description, weights })
+        Ok(Self {
+            description,
+            weights,
+        })
     }
 
     /// Writes the file, whole or not at all.
@@ -101,34 +104,50 @@ impl ModelFile {
         struct Format {
             format: String,
         }
-        let broken = |error: serde_json::Error| Error::file(path, format!("its description is damaged ({error})"));
+        let broken = |error: serde_json::Error| {
+            Error::file(path, format!("its description is damaged ({error})"))
+        };
         let Format { format } = serde_json::from_str(&text).map_err(broken)?;
         if format != FORMAT {
-            let reason = format!("its format is '{format}', this program reads '{FORMAT}': train it anew");
+            let reason =
+                format!("its format is '{format}', this program reads '{FORMAT}': train it anew");
             return Err(Error::file(path, reason));
         }
         let description: Description = serde_json::from_str(&text).map_err(broken)?;
-        let file = Self { description, weights };
+        let file = Self {
+            description,
+            weights,
+        };
         file.check(path)?;
         Ok(file)
     }
 
     fn check(&self, path: &Path) -> Result<()> {
         let description = &self.description;
-        let model = self.model().map_err(|error| Error::file(path, error.to_string()))?;
+        let model = self
+            .model()
+            .map_err(|error| Error::file(path, error.to_string()))?;
         let refuse = |reason: String| Err(Error::file(path, reason));
         if description.front_end != model.front_end() {
             let (found, wanted) = (description.front_end, model.front_end());
-            return refuse(format!("{model} takes the features of '{wanted}', the file says '{found}'"));
+            return refuse(format!(
+                "{model} takes the features of '{wanted}', the file says '{found}'"
+            ));
         }
         if description.constants != model.front_end().constants() {
-            return refuse("it was trained with other constants of the front end: train it anew".into());
+            return refuse(
+                "it was trained with other constants of the front end: train it anew".into(),
+            );
         }
         let Normalisation { mean, deviation } = description.normalisation;
         if !(mean.is_finite() && deviation.is_finite() && deviation > 0.0) {
-            return refuse(format!("its normalisation (mean {mean}, deviation {deviation}) is damaged"));
+            return refuse(format!(
+                "its normalisation (mean {mean}, deviation {deviation}) is damaged"
+            ));
         }
-        let plan = model.compile(self.size()).map_err(|error| Error::file(path, error.to_string()))?;
+        let plan = model
+            .compile(self.size())
+            .map_err(|error| Error::file(path, error.to_string()))?;
         for weight in plan.weights() {
             let tensor = self.weights.tensor(path, &weight.name)?;
             if *tensor.shape() != weight.parameter.shape {
@@ -140,7 +159,10 @@ impl ModelFile {
                 ));
             }
             if tensor.data().iter().any(|x| !x.is_finite()) {
-                return refuse(format!("weight '{}' has values that are not numbers", weight.name));
+                return refuse(format!(
+                    "weight '{}' has values that are not numbers",
+                    weight.name
+                ));
             }
         }
         Ok(())
@@ -156,15 +178,24 @@ impl ModelFile {
 
     /// How large it is.
     pub fn size(&self) -> Size {
-        Size { classes: self.description.genres.len(), width: self.description.width }
+        Size {
+            classes: self.description.genres.len(),
+            width: self.description.width,
+        }
     }
 
     /// The model in memory.
     ///
     /// # Errors
     /// As [`Executor::new`].
-    pub fn executor(&self, batch_size: usize, pool: Arc<rayon::ThreadPool>, isa: Isa) -> Result<Executor> {
-        let mut executor = Executor::new(self.model()?.compile(self.size())?, batch_size, pool, isa)?;
+    pub fn executor(
+        &self,
+        batch_size: usize,
+        pool: Arc<rayon::ThreadPool>,
+        isa: Isa,
+    ) -> Result<Executor> {
+        let mut executor =
+            Executor::new(self.model()?.compile(self.size())?, batch_size, pool, isa)?;
         for (name, tensor) in &self.weights.tensors {
             executor.set_weight(name, tensor.data())?;
         }

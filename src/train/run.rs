@@ -58,7 +58,14 @@ impl From<&Source> for Origin {
     fn from(source: &Source) -> Self {
         match source {
             Source::Folder { .. } => Origin::Folder,
-            &Source::BuiltIn { songs_per_genre, seed, .. } => Origin::BuiltIn { songs_per_genre, seed },
+            &Source::BuiltIn {
+                songs_per_genre,
+                seed,
+                ..
+            } => Origin::BuiltIn {
+                songs_per_genre,
+                seed,
+            },
         }
     }
 }
@@ -137,7 +144,10 @@ pub fn run_on(
     tell: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Run> {
     let normalisation = Normalisation::of(dataset, &split.train)?;
-    let size = Size { classes: dataset.genres.len(), width: options.width };
+    let size = Size {
+        classes: dataset.genres.len(),
+        width: options.width,
+    };
     let plan = options.model.compile(size)?;
     let trainable = plan.trainable_len();
     let mut executor = Executor::new(plan, options.batch_size, Arc::clone(&pool), options.isa)?;
@@ -151,7 +161,15 @@ pub fn run_on(
     };
     // The whole loop runs inside the pool, so that a step is not handed over from outside each time.
     let fitted = pool.install(|| {
-        fit(&mut executor, &mut optimizer, dataset, &split, normalisation, fit_options, tell)
+        fit(
+            &mut executor,
+            &mut optimizer,
+            dataset,
+            &split,
+            normalisation,
+            fit_options,
+            tell,
+        )
     })?;
     let recipe = Recipe {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -167,12 +185,31 @@ pub fn run_on(
         seed: options.seed,
         isa: options.isa.to_string(),
     };
-    let model_file =
-        ModelFile::of(&executor, options.model, options.width, &dataset.genres, normalisation, recipe)?;
+    let model_file = ModelFile::of(
+        &executor,
+        options.model,
+        options.width,
+        &dataset.genres,
+        normalisation,
+        recipe,
+    )?;
     // Judged from the file's weights in an executor of its own batch size, as `evaluate` does: the same figures.
     let mut judge = model_file.executor(super::fit::PREDICT_BATCH, pool, options.isa)?;
-    let evaluation = evaluate(&mut judge, dataset, &split.validation, normalisation, Vote::Mean)?;
-    Ok(Run { executor, fitted, split, normalisation, evaluation, model_file })
+    let evaluation = evaluate(
+        &mut judge,
+        dataset,
+        &split.validation,
+        normalisation,
+        Vote::Mean,
+    )?;
+    Ok(Run {
+        executor,
+        fitted,
+        split,
+        normalisation,
+        evaluation,
+        model_file,
+    })
 }
 
 /// How good a model's answers are for some of a set's segments.

@@ -25,6 +25,8 @@ pub struct Dataset {
     pub stats: Stats,
     /// True where a `groups.csv` says which songs belong together: then `group` is the default split.
     pub has_groups: bool,
+    /// True for the built-in synthesiser's songs.
+    pub built_in: bool,
     /// Names this set: BLAKE3, in hexadecimal, over the front end's constants and each song's path, genre, group
     /// and content, in the order of paths. Another folder with the same files has the same fingerprint.
     pub fingerprint: String,
@@ -115,6 +117,7 @@ impl Dataset {
             notes: Vec::new(),
             stats: Stats::default(),
             has_groups: false,
+            built_in: false,
             fingerprint: String::new(),
             features: Vec::new(),
             song_of: Vec::new(),

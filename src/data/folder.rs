@@ -123,6 +123,7 @@ pub(super) fn list(root: &Path, chosen: Option<&[String]>) -> Result<Listing> {
         left_out,
         notes,
         has_groups: groups.is_some(),
+        built_in: false,
     })
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Listing {
     pub(super) notes: Vec<String>,
     /// True where the folder says which songs belong together.
     pub(super) has_groups: bool,
+    /// True where the synthesiser makes the songs.
+    pub(super) built_in: bool,
 }
 
 /// One song that is yet to be read.
@@ -92,7 +94,7 @@ pub(super) fn built_in(songs: usize, seed: u64, chosen: Option<&[String]>) -> Re
             .filter(|(_, known)| *known == name)
         {
             entries.extend((0..songs as u64).map(|song| Entry {
-                path: format!("{name}/{}", synth::song_name(genre, song)),
+                path: synth::song_name(genre, song),
                 genre: label,
                 group: None,
                 origin: Origin::Rendered { genre, song, seed },
@@ -106,6 +108,7 @@ pub(super) fn built_in(songs: usize, seed: u64, chosen: Option<&[String]>) -> Re
         left_out: Vec::new(),
         notes: Vec::new(),
         has_groups: false,
+        built_in: true,
     })
 }
 

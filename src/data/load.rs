@@ -100,6 +100,7 @@ pub fn load(source: &Source, front_end: FrontEnd, options: &LoadOptions<'_>) -> 
     let (done, total) = (AtomicUsize::new(0), listing.entries.len());
     let mut dataset = Dataset::empty(listing.genres, front_end);
     dataset.has_groups = listing.has_groups;
+    dataset.built_in = listing.built_in;
     dataset.left_out = listing.left_out;
     dataset.notes = listing.notes;
 

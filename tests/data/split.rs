@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use sonograd::Error;
-use sonograd::data::{Dataset, Split, SplitKind, folds, split};
+use sonograd::audio::FrontEnd;
+use sonograd::data::{Dataset, LoadOptions, Source, Split, SplitKind, folds, load, split};
 
 use crate::support::{Folder, Invented, invent, message};
 
@@ -390,6 +391,17 @@ fn the_published_lists_need_gtzan() {
     message(
         split(&regular(), SplitKind::FaultFiltered, 0.2, 0),
         &["GTZAN", "--split song"],
+    );
+    // Named as GTZAN's, and not GTZAN's.
+    let source = Source::BuiltIn {
+        songs_per_genre: 1,
+        seed: 0,
+        genres: Some(vec!["blues".into(), "jazz".into()]),
+    };
+    let built_in = load(&source, FrontEnd::Segments, &LoadOptions::default()).unwrap();
+    message(
+        split(&built_in, SplitKind::FaultFiltered, 0.2, 0),
+        &["built-in songs are not GTZAN's", "--split song"],
     );
     let folder = Folder::with(&[
         "blues/blues.00029.wav",

@@ -7,13 +7,22 @@
 //! the proof that its functions may be called; each checks its slices' lengths before it touches a pointer.
 //! [`reference`](mod@reference) holds the naive `f64` versions that every kernel is tested against.
 
+pub mod activation;
 pub mod align;
+pub mod gemm;
 pub mod isa;
+pub mod lstm;
+mod math;
+mod norm;
 pub mod reference;
 mod simd;
+mod softmax;
 pub mod table;
 mod update;
 
+pub use activation::Activation;
 pub use align::AlignedVec;
+pub use gemm::Matrix;
 pub use isa::Isa;
+pub use lstm::LstmShape;
 pub use table::Kernels;

@@ -78,6 +78,16 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::F) -> Self::F;
     /// `2^a` for whole numbers a in -126..=127.
     fn exp2i(self, a: Self::F) -> Self::F;
+    /// `a * 2^n` for whole numbers n in -126..=127.
+    #[inline(always)]
+    fn mul_exp2i(self, a: Self::F, n: Self::F) -> Self::F {
+        self.mul(a, self.exp2i(n))
+    }
+    /// `1 / a` within 1 ULP, for a whose magnitude is in 2^-126..2^126; NaN stays NaN.
+    #[inline(always)]
+    fn reciprocal(self, a: Self::F) -> Self::F {
+        self.div(self.splat(1.0), a)
+    }
     /// Lanes where `a > b`; false where either is NaN.
     fn gt(self, a: Self::F, b: Self::F) -> Self::Mask;
     /// `mask ? a : b`
@@ -86,6 +96,8 @@ pub(crate) trait Simd: Copy {
     fn nonzero_bits(self, a: Self::F) -> u32;
     /// The sum of the lanes, in a fixed order.
     fn sum(self, a: Self::F) -> f32;
+    /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
+    fn transpose4(self, rows: [Self::F; 4]) -> [Self::F; 4];
 }
 
 /// Implements [`Simd`] for a token whose register is two registers of `$half`.
@@ -222,6 +234,18 @@ macro_rules! paired_simd {
             #[inline(always)]
             fn sum(self, a: Self::F) -> f32 {
                 $half.sum($half.add(a[0], a[1]))
+            }
+            #[inline(always)]
+            fn transpose4(self, rows: [Self::F; 4]) -> [Self::F; 4] {
+                let [a, b, c, d] = rows;
+                let low = $half.transpose4([a[0], b[0], c[0], d[0]]);
+                let high = $half.transpose4([a[1], b[1], c[1], d[1]]);
+                [
+                    [low[0], high[0]],
+                    [low[1], high[1]],
+                    [low[2], high[2]],
+                    [low[3], high[3]],
+                ]
             }
         }
     };

@@ -3,15 +3,18 @@
 //! `kernels!` turns the list into the struct [`Kernels`] (a function pointer an entry), a safe method an entry
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
 
+use crate::activation::Activation;
+use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
+use crate::lstm::{self, LstmShape};
 use crate::simd::portable::Portable;
-use crate::update;
+use crate::{math, norm, softmax, update};
 
 macro_rules! kernels {
     ($(
         $(#[$doc:meta])*
         fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
-            = $($body:ident)::+, where $check:block
+            = $($body:ident)::+, where $(|$kernels:ident|)? $check:block
     )*) => {
         /// The kernels of one instruction set that this CPU has.
         pub struct Kernels {
@@ -25,6 +28,7 @@ macro_rules! kernels {
                 $(#[$doc])*
                 #[inline]
                 pub fn $name(&self, $($argument: $type),*) $(-> $result)? {
+                    $(let $kernels = self;)?
                     $check
                     // SAFETY: `self` exists only where the CPU has the shell's target features, and the check
                     // above is what the body asks of its arguments.
@@ -138,5 +142,333 @@ kernels! {
     /// Where the lengths differ.
     fn sgd(parameters: &mut [f32], gradients: &[f32], learning_rate: f32) = update::sgd, where {
         assert_eq!(parameters.len(), gradients.len());
+    }
+    /// `x[i] *= a`.
+    fn scale(x: &mut [f32], a: f32) = update::scale, where {}
+    /// The sum of squares, added up in f64 in an order that is the same on every instruction set.
+    fn squared_norm(x: &[f32]) -> f64 = update::squared_norm, where {}
+    /// `sums[c] = sum over rows of x[row, c]`: the gradient of a bias.
+    ///
+    /// # Panics
+    /// Where a length is not rows * columns, or `columns`.
+    fn column_sums(rows: usize, columns: usize, x: &[f32], sums: &mut [f32])
+        = update::column_sums, where {
+        assert_eq!(x.len(), rows * columns);
+        assert_eq!(sums.len(), columns);
+    }
+    /// Dropout: `y[i] = x[i] * keep_scale` with probability 1 - `rate`, else 0 (also where x is not finite).
+    ///
+    /// `rate` is rounded to a multiple of 2^-24; `keep_scale` is 1 / (1 - rate) in Keras. Whether element i stays depends on
+    /// `key` and `offset + i` alone (a counter-based generator), so the mask is the same on every instruction set and for
+    /// any cut into shards that passes each its offset, and none has to be kept for the backward pass.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or `rate` is not in 0..=1.
+    fn dropout_forward(
+        x: &[f32],
+        y: &mut [f32],
+        keep_scale: f32,
+        rate: f32,
+        key: u64,
+        offset: u64,
+    ) = update::dropout, where {
+        assert_eq!(x.len(), y.len());
+        assert!((0.0..=1.0).contains(&rate), "a dropout rate of {rate}");
+    }
+    /// Momentum as in Keras: `velocity = momentum * velocity - learning_rate * g`, then `parameters += velocity`, or with
+    /// `nesterov` `parameters += momentum * velocity - learning_rate * g`. Fading velocities become 0.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn sgd_momentum(
+        parameters: &mut [f32],
+        gradients: &[f32],
+        velocity: &mut [f32],
+        learning_rate: f32,
+        momentum: f32,
+        nesterov: bool,
+    ) = update::sgd_momentum, where {
+        assert_eq!(parameters.len(), gradients.len());
+        assert_eq!(parameters.len(), velocity.len());
+    }
+    /// Adam as in Keras: `m += (1 - beta_1)(g - m)`, `v += (1 - beta_2)(g^2 - v)`,
+    /// `parameters -= learning_rate * m / (sqrt(v) + epsilon)`.
+    ///
+    /// `learning_rate` is the corrected one of the t-th step, `lr * sqrt(1 - beta_2^t) / (1 - beta_1^t)`. `decay` is
+    /// AdamW's, `lr * weight_decay` with the uncorrected rate, applied to the parameters before the step; 0 for Adam.
+    /// Fading moments become 0.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn adam(
+        parameters: &mut [f32],
+        gradients: &[f32],
+        m: &mut [f32],
+        v: &mut [f32],
+        learning_rate: f32,
+        beta_1: f32,
+        beta_2: f32,
+        epsilon: f32,
+        decay: f32,
+    ) = update::adam, where {
+        assert_eq!(parameters.len(), gradients.len());
+        assert_eq!(parameters.len(), m.len());
+        assert_eq!(parameters.len(), v.len());
+    }
+    /// Adadelta as in Keras, G and D the accumulators: `G = rho G + (1 - rho) g^2`,
+    /// `delta = -sqrt(D + epsilon) g / sqrt(G + epsilon)`, `D = rho D + (1 - rho) delta^2`,
+    /// `parameters += learning_rate * delta`. Fading accumulators become 0.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn adadelta(
+        parameters: &mut [f32],
+        gradients: &[f32],
+        accumulated_gradient: &mut [f32],
+        accumulated_delta: &mut [f32],
+        learning_rate: f32,
+        rho: f32,
+        epsilon: f32,
+    ) = update::adadelta, where {
+        assert_eq!(parameters.len(), gradients.len());
+        assert_eq!(parameters.len(), accumulated_gradient.len());
+        assert_eq!(parameters.len(), accumulated_delta.len());
+    }
+    /// RMSprop as in Keras: `velocity = rho * velocity + (1 - rho) g^2`, `step = learning_rate * g / sqrt(velocity +
+    /// epsilon)`, then `parameters -= step`; with a momentum buffer b `b = momentum * b + step`, `parameters -= b`.
+    /// Fading moments become 0.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn rmsprop(
+        parameters: &mut [f32],
+        gradients: &[f32],
+        velocity: &mut [f32],
+        momentum_buffer: Option<&mut [f32]>,
+        learning_rate: f32,
+        rho: f32,
+        momentum: f32,
+        epsilon: f32,
+    ) = update::rmsprop, where {
+        assert_eq!(parameters.len(), gradients.len());
+        assert_eq!(parameters.len(), velocity.len());
+        assert!(momentum_buffer.as_ref().is_none_or(|buffer| buffer.len() == parameters.len()));
+    }
+    /// `y[i] = e^x[i]` within 2 ULP.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn exp(x: &[f32], y: &mut [f32]) = math::exp_slice, where {
+        assert_eq!(x.len(), y.len());
+    }
+    /// `y[i] = 1 / (1 + e^-x[i])` with a relative error below 3.6e-7; 1.65e-38 below x = -87.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn sigmoid(x: &[f32], y: &mut [f32]) = math::sigmoid_slice, where {
+        assert_eq!(x.len(), y.len());
+    }
+    /// `y[i] = tanh(x[i])` with a relative error below 3.6e-7.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn tanh(x: &[f32], y: &mut [f32]) = math::tanh_slice, where {
+        assert_eq!(x.len(), y.len());
+    }
+    /// Writes B [k, n] in column panels, for [`Kernels::gemm_packed`]: [`gemm::packed_len`] values.
+    ///
+    /// # Panics
+    /// Where `packed` is shorter, or B does not hold k x n values.
+    fn gemm_pack(k: usize, n: usize, b: Matrix<'_>, packed: &mut [f32]) = gemm::pack, where |kernels| {
+        b.check(k, n);
+        assert!(packed.len() >= gemm::packed_len(k, n, kernels.lanes()));
+    }
+    /// [`Kernels::gemm_packed`] with B in either form.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its matrix, or rows of C overlap.
+    fn gemm_panels(
+        m: usize,
+        n: usize,
+        k: usize,
+        a: Matrix<'_>,
+        b: Panels<'_>,
+        c: &mut [f32],
+        c_stride: usize,
+        accumulate: bool,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        scratch: &mut [f32],
+    ) = gemm::panels, where |kernels| {
+        gemm::check_panels(kernels, (m, n, k), a, b, c, c_stride, bias, scratch);
+    }
+    /// The probabilities of each row of `logits`, and where there are targets the cross-entropy summed over the rows (else 0).
+    ///
+    /// All are [rows, classes]. `d_logits`, set where there are targets, is the loss' gradient times `scale`:
+    /// `(p - t) * scale` for targets that add up to 1; a row of zeros adds neither loss nor gradient. The loss is taken from
+    /// the logits, `log(sum(e^z)) - z`; Keras without `from_logits` clips the probabilities to 1e-7..1 - 1e-7 first and
+    /// so never reports more than 16.118 a row. Any finite logits are fine; NaN gives NaN.
+    ///
+    /// # Panics
+    /// Where a length is not rows * classes.
+    fn softmax_cross_entropy(
+        rows: usize,
+        classes: usize,
+        logits: &[f32],
+        targets: Option<&[f32]>,
+        probabilities: &mut [f32],
+        d_logits: Option<&mut [f32]>,
+        scale: f32,
+    ) -> f64 = softmax::softmax_cross_entropy, where {
+        let len = rows * classes;
+        assert_eq!(logits.len(), len);
+        assert_eq!(probabilities.len(), len);
+        assert!(targets.is_none_or(|targets| targets.len() == len));
+        assert!(d_logits.as_ref().is_none_or(|d_logits| d_logits.len() == len));
+    }
+    /// Batch normalisation, sums of x [rows, channels]: `sums` = [sum of x | sum of x^2], 2 * channels.
+    ///
+    /// `variance = (sum x^2) / n - mean^2` in f64 keeps 8 digits where the mean is 10,000 deviations from 0.
+    ///
+    /// # Panics
+    /// Where a length differs.
+    fn norm_sums(rows: usize, channels: usize, x: &[f32], sums: &mut [f64])
+        = norm::norm_sums, where {
+        assert_eq!(x.len(), rows * channels);
+        assert_eq!(sums.len(), 2 * channels);
+    }
+    /// `y = (x - mean) * inverse_deviation * gamma + beta` over the last axis of x [rows, channels].
+    ///
+    /// `inverse_deviation` is `1 / sqrt(variance + epsilon)`.
+    ///
+    /// # Panics
+    /// Where a length differs.
+    fn norm_forward(
+        rows: usize,
+        channels: usize,
+        x: &[f32],
+        mean: &[f32],
+        inverse_deviation: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+        y: &mut [f32],
+    ) = norm::norm_forward, where {
+        assert_eq!(x.len(), rows * channels);
+        assert_eq!(y.len(), rows * channels);
+        for each in [mean, inverse_deviation, gamma, beta] {
+            assert_eq!(each.len(), channels);
+        }
+    }
+    /// Sums for the backward pass: `sums` = [sum of d_y (that is d beta) | sum of d_y * x_hat (d gamma)], 2 * channels,
+    /// with `x_hat = (x - mean) * inverse_deviation`.
+    ///
+    /// # Panics
+    /// Where a length differs.
+    fn norm_backward_sums(
+        rows: usize,
+        channels: usize,
+        x: &[f32],
+        d_y: &[f32],
+        mean: &[f32],
+        inverse_deviation: &[f32],
+        sums: &mut [f64],
+    ) = norm::norm_backward_sums, where {
+        assert_eq!(x.len(), rows * channels);
+        assert_eq!(d_y.len(), rows * channels);
+        assert_eq!(mean.len(), channels);
+        assert_eq!(inverse_deviation.len(), channels);
+        assert_eq!(sums.len(), 2 * channels);
+    }
+    /// `d_x = gamma * inverse_deviation * (d_y - mean_d_y - x_hat * mean_d_y_x_hat)`, the means being the sums of
+    /// [`Kernels::norm_backward_sums`] over the whole batch, divided by its rows.
+    ///
+    /// # Panics
+    /// Where a length differs.
+    fn norm_backward(
+        rows: usize,
+        channels: usize,
+        x: &[f32],
+        d_y: &[f32],
+        mean: &[f32],
+        inverse_deviation: &[f32],
+        gamma: &[f32],
+        mean_d_y: &[f32],
+        mean_d_y_x_hat: &[f32],
+        d_x: &mut [f32],
+    ) = norm::norm_backward, where {
+        for each in [x, d_y, &*d_x] {
+            assert_eq!(each.len(), rows * channels);
+        }
+        for each in [mean, inverse_deviation, gamma, mean_d_y, mean_d_y_x_hat] {
+            assert_eq!(each.len(), channels);
+        }
+    }
+    /// The forward part of [`Kernels::lstm_pack`].
+    ///
+    /// # Panics
+    /// Where a length is not the shape's.
+    fn lstm_pack_forward(
+        shape: LstmShape,
+        kernel: &[f32],
+        recurrent_kernel: &[f32],
+        packed: &mut [f32],
+    ) = lstm::pack_forward, where |kernels| {
+        assert_eq!(kernel.len(), shape.inputs * 4 * shape.units);
+        assert_eq!(recurrent_kernel.len(), shape.units * 4 * shape.units);
+        assert_eq!(packed.len(), shape.forward_len(kernels.lanes()));
+    }
+    /// [`Kernels::lstm_forward`].
+    ///
+    /// # Panics
+    /// Where a length is not the shape's.
+    fn lstm_steps(
+        shape: LstmShape,
+        rows: usize,
+        input: &[f32],
+        packed: &[f32],
+        bias: &[f32],
+        output: &mut [f32],
+        workspace: &mut [f32],
+    ) = lstm::forward, where |kernels| {
+        shape.check_forward(rows, kernels.lanes(), input, packed, bias, output, workspace);
+    }
+    /// One step of [`Kernels::lstm_backward`]: replaces the gates of `step` in the workspace by dz, and in `d_cell` the
+    /// gradient of c_t by that of c_{t-1}. `d_state` is that of h_t from the step after; both are [rows, units] and are
+    /// not read at the last step.
+    ///
+    /// # Panics
+    /// Where a length is not the shape's.
+    fn lstm_cell_backward(
+        shape: LstmShape,
+        rows: usize,
+        step: usize,
+        d_output: &[f32],
+        d_state: &[f32],
+        d_cell: &mut [f32],
+        workspace: &mut [f32],
+    ) = lstm::cell_backward, where |kernels| {
+        assert!(step < shape.steps);
+        assert_eq!(d_output.len(), rows * shape.output_len());
+        assert_eq!(d_state.len(), rows * shape.units);
+        assert_eq!(d_cell.len(), rows * shape.units);
+        assert_eq!(workspace.len(), rows * shape.workspace_len(kernels.lanes()));
+    }
+}
+
+impl Kernels {
+    /// The gradient of [`Kernels::dropout_forward`]: the same mask (same `rate`, `key` and `offset`) applied to `d_y`.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or `rate` is not in 0..=1.
+    pub fn dropout_backward(
+        &self,
+        d_y: &[f32],
+        d_x: &mut [f32],
+        keep_scale: f32,
+        rate: f32,
+        key: u64,
+        offset: u64,
+    ) {
+        self.dropout_forward(d_y, d_x, keep_scale, rate, key, offset);
     }
 }

@@ -169,6 +169,23 @@ impl Simd for Avx2 {
         let half = unsafe { _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a)) };
         self.quad().sum(half)
     }
+    #[inline(always)]
+    fn transpose4(self, rows: [__m256; 4]) -> [__m256; 4] {
+        let [a, b, c, d] = rows;
+        // SAFETY: the token proves the instruction set.
+        unsafe {
+            let ab_low = _mm256_unpacklo_ps(a, b);
+            let ab_high = _mm256_unpackhi_ps(a, b);
+            let cd_low = _mm256_unpacklo_ps(c, d);
+            let cd_high = _mm256_unpackhi_ps(c, d);
+            [
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        }
+    }
 }
 
 impl Simd for Avx2Quad {
@@ -317,6 +334,23 @@ impl Simd for Avx2Quad {
         unsafe {
             let pairs = _mm_add_ps(a, _mm_movehl_ps(a, a));
             _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
+        }
+    }
+    #[inline(always)]
+    fn transpose4(self, rows: [__m128; 4]) -> [__m128; 4] {
+        let [a, b, c, d] = rows;
+        // SAFETY: the token proves the instruction set.
+        unsafe {
+            let ab_low = _mm_unpacklo_ps(a, b);
+            let ab_high = _mm_unpackhi_ps(a, b);
+            let cd_low = _mm_unpacklo_ps(c, d);
+            let cd_high = _mm_unpackhi_ps(c, d);
+            [
+                _mm_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
         }
     }
 }

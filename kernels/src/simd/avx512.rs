@@ -138,6 +138,21 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn mul_exp2i(self, a: __m512, n: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn reciprocal(self, a: __m512) -> __m512 {
+        // A division takes 16 cycles; the 14-bit estimate and one Newton step take 5: r + r (1 - a r).
+        // SAFETY: the token proves AVX-512.
+        unsafe {
+            let estimate = _mm512_rcp14_ps(a);
+            let error = _mm512_fnmadd_ps(a, estimate, _mm512_set1_ps(1.0));
+            _mm512_fmadd_ps(estimate, error, estimate)
+        }
+    }
+    #[inline(always)]
     fn gt(self, a: __m512, b: __m512) -> __mmask16 {
         // SAFETY: the token proves AVX-512.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b) }
@@ -158,5 +173,22 @@ impl Simd for Avx512 {
         let half =
             unsafe { _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)) };
         self.oct().sum(half)
+    }
+    #[inline(always)]
+    fn transpose4(self, rows: [__m512; 4]) -> [__m512; 4] {
+        let [a, b, c, d] = rows;
+        // SAFETY: the token proves the instruction set.
+        unsafe {
+            let ab_low = _mm512_unpacklo_ps(a, b);
+            let ab_high = _mm512_unpackhi_ps(a, b);
+            let cd_low = _mm512_unpacklo_ps(c, d);
+            let cd_high = _mm512_unpackhi_ps(c, d);
+            [
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_low, cd_low),
+                _mm512_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+                _mm512_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+            ]
+        }
     }
 }

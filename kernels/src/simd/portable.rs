@@ -1,7 +1,7 @@
 //! What the compiler targets by default, through the crate `wide`: SSE2 on stock x86-64, NEON on Arm.
 
 use super::Simd;
-use wide::{CmpGt, f32x4};
+use wide::f32x4;
 
 /// Four lanes.
 #[derive(Clone, Copy)]
@@ -134,6 +134,10 @@ impl Simd for Portable {
     fn sum(self, a: f32x4) -> f32 {
         let [a, b, c, d] = a.to_array();
         (a + c) + (b + d)
+    }
+    #[inline(always)]
+    fn transpose4(self, rows: [f32x4; 4]) -> [f32x4; 4] {
+        f32x4::transpose(rows)
     }
 }
 

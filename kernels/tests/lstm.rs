@@ -1,0 +1,265 @@
+//! The LSTM layer against the f64 oracle, on every instruction set of this CPU.
+
+#[path = "support/checks.rs"]
+mod checks;
+
+use checks::{HALF_ULP, assert_gradient, assert_near, central_differences, numbers, set, wide};
+use proptest::prelude::*;
+use sonograd_kernels::reference::{self, LstmWeights};
+use sonograd_kernels::{Kernels, LstmShape};
+
+fn weights(shape: LstmShape, scale: f32) -> [Vec<f32>; 3] {
+    let gates = 4 * shape.units;
+    let lens = [shape.inputs * gates, shape.units * gates, gates];
+    let mut seed = 10;
+    lens.map(|len| {
+        seed += 1;
+        numbers(len, seed).into_iter().map(|x| x * scale).collect()
+    })
+}
+
+fn oracle_weights(weights: &[Vec<f32>; 3]) -> LstmWeights {
+    LstmWeights {
+        kernel: wide(&weights[0]),
+        recurrent_kernel: wide(&weights[1]),
+        bias: wide(&weights[2]),
+    }
+}
+
+fn check(shape: LstmShape, rows: usize, with_d_input: bool) {
+    let LstmShape {
+        steps,
+        inputs,
+        units,
+        ..
+    } = shape;
+    let input = numbers(rows * steps * inputs, 1);
+    let d_output = numbers(rows * shape.output_len(), 2);
+    let scale = 1.0 / ((inputs + units) as f32).sqrt();
+    let weights = weights(shape, scale);
+    let oracle = oracle_weights(&weights);
+    let trace = reference::lstm_forward(shape, rows, &wide(&input), &oracle);
+    let expected = reference::lstm_backward(
+        shape,
+        rows,
+        &wide(&input),
+        &oracle,
+        &trace,
+        &wide(&d_output),
+    );
+    // A sum of inputs + units products, sigmoid and tanh within 3 ULP, and the errors of all steps so far: with weights of
+    // this size a step carries at most the whole of the error before it on.
+    let terms = (inputs + units + 12) * steps;
+    let forward = 2.0 * HALF_ULP * terms as f64;
+    // A gradient adds rows * steps of these, or 4 units for an input, each off by the relative error of the way there
+    // and back.
+    let largest = |x: &[f64]| x.iter().fold(1.0f64, |a, b| a.max(b.abs()));
+    let backward =
+        |x: &[f64]| 2.0 * HALF_ULP * (terms + 4 * units + rows * steps) as f64 * largest(x) * 2.0;
+    for kernels in Kernels::available() {
+        let lanes = kernels.lanes();
+        let packed = set(shape.packed_len(lanes), |packed| {
+            kernels.lstm_pack(shape, &weights[0], &weights[1], packed);
+        });
+        let mut output = Vec::new();
+        let mut workspace = set(rows * shape.workspace_len(lanes), |workspace| {
+            set(shape.forward_scratch_len(rows, lanes), |scratch| {
+                output = set(rows * shape.output_len(), |output| {
+                    kernels.lstm_forward(
+                        shape,
+                        rows,
+                        &input,
+                        &packed,
+                        &weights[2],
+                        output,
+                        workspace,
+                        scratch,
+                    );
+                });
+            });
+        });
+        assert_near(kernels, "output", &output, &trace.output, |_| forward);
+        let [mut d_input, mut d_kernel, mut d_recurrent, mut d_bias] = [const { Vec::new() }; 4];
+        set(shape.backward_scratch_len(rows, lanes), |scratch| {
+            d_input = set(input.len(), |d_input| {
+                d_kernel = set(weights[0].len(), |d_kernel| {
+                    d_recurrent = set(weights[1].len(), |d_recurrent| {
+                        d_bias = set(weights[2].len(), |d_bias| {
+                            kernels.lstm_backward(
+                                shape,
+                                rows,
+                                &input,
+                                &output,
+                                &d_output,
+                                &mut workspace,
+                                &packed,
+                                with_d_input.then_some(&mut *d_input),
+                                d_kernel,
+                                d_recurrent,
+                                d_bias,
+                                scratch,
+                            );
+                        });
+                    });
+                });
+            });
+        });
+        if with_d_input {
+            assert_near(kernels, "d_input", &d_input, &expected.input, |_| {
+                backward(&expected.input)
+            });
+        }
+        let named = [
+            ("d_kernel", &d_kernel, &expected.weights.kernel),
+            (
+                "d_recurrent_kernel",
+                &d_recurrent,
+                &expected.weights.recurrent_kernel,
+            ),
+            ("d_bias", &d_bias, &expected.weights.bias),
+        ];
+        for (name, actual, expected) in named {
+            assert_near(kernels, name, actual, expected, |_| backward(expected));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn any_shape(
+        rows in 1usize..14, steps in 1usize..7, inputs in 1usize..20, units in 1usize..40,
+        sequences: bool, with_d_input: bool,
+    ) {
+        check(LstmShape { steps, inputs, units, sequences }, rows, with_d_input);
+    }
+}
+
+#[test]
+fn the_layers_of_the_models() {
+    check(
+        LstmShape {
+            steps: 18,
+            inputs: 6,
+            units: 128,
+            sequences: true,
+        },
+        16,
+        true,
+    );
+    check(
+        LstmShape {
+            steps: 18,
+            inputs: 128,
+            units: 32,
+            sequences: false,
+        },
+        16,
+        true,
+    );
+}
+
+#[test]
+fn no_rows() {
+    check(
+        LstmShape {
+            steps: 3,
+            inputs: 2,
+            units: 5,
+            sequences: true,
+        },
+        0,
+        true,
+    );
+}
+
+#[test]
+fn gates_saturate_without_nan() {
+    let shape = LstmShape {
+        steps: 4,
+        inputs: 1,
+        units: 9,
+        sequences: true,
+    };
+    let weights = weights(shape, 1e4);
+    for kernels in Kernels::available() {
+        let mut packed = vec![0.0; shape.packed_len(kernels.lanes())];
+        kernels.lstm_pack(shape, &weights[0], &weights[1], &mut packed);
+        let mut output = vec![f32::NAN; shape.output_len()];
+        let mut workspace = vec![f32::NAN; shape.workspace_len(kernels.lanes())];
+        let input = [1e30, -1e30, 3.0, -1e4];
+        kernels.lstm_forward(
+            shape,
+            1,
+            &input,
+            &packed,
+            &weights[2],
+            &mut output,
+            &mut workspace,
+            &mut [],
+        );
+        assert!(
+            output.iter().all(|h| h.abs() <= 1.0),
+            "{kernels:?} {output:?}"
+        );
+    }
+}
+
+#[test]
+fn the_oracles_gradients() {
+    for sequences in [true, false] {
+        let shape = LstmShape {
+            steps: 3,
+            inputs: 2,
+            units: 3,
+            sequences,
+        };
+        let rows = 2;
+        let input = wide(&numbers(rows * 3 * 2, 1));
+        let d_output = wide(&numbers(rows * shape.output_len(), 2));
+        let exact = oracle_weights(&weights(shape, 0.9));
+        let trace = reference::lstm_forward(shape, rows, &input, &exact);
+        let d = reference::lstm_backward(shape, rows, &input, &exact, &trace, &d_output);
+        let loss = |input: &[f64], weights: &LstmWeights| {
+            let trace = reference::lstm_forward(shape, rows, input, weights);
+            trace
+                .output
+                .iter()
+                .zip(&d_output)
+                .map(|(a, b)| a * b)
+                .sum::<f64>()
+        };
+        let numeric = central_differences(&input, |x| loss(x, &exact));
+        assert_gradient("input", &d.input, &numeric);
+        let numeric = central_differences(&exact.kernel, |kernel| {
+            loss(
+                &input,
+                &LstmWeights {
+                    kernel: kernel.to_vec(),
+                    ..exact.clone()
+                },
+            )
+        });
+        assert_gradient("kernel", &d.weights.kernel, &numeric);
+        let numeric = central_differences(&exact.recurrent_kernel, |kernel| {
+            loss(
+                &input,
+                &LstmWeights {
+                    recurrent_kernel: kernel.to_vec(),
+                    ..exact.clone()
+                },
+            )
+        });
+        assert_gradient("recurrent kernel", &d.weights.recurrent_kernel, &numeric);
+        let numeric = central_differences(&exact.bias, |bias| {
+            loss(
+                &input,
+                &LstmWeights {
+                    bias: bias.to_vec(),
+                    ..exact.clone()
+                },
+            )
+        });
+        assert_gradient("bias", &d.weights.bias, &numeric);
+    }
+}

@@ -1,0 +1,174 @@
+//! Batch normalisation against the f64 oracle, composed as the engine composes it: sums of shards, then the means.
+
+#[path = "support/checks.rs"]
+mod checks;
+
+use checks::{HALF_ULP, assert_gradient, assert_near, central_differences, numbers, set, wide};
+use proptest::prelude::*;
+use sonograd_kernels::{Kernels, reference};
+
+const EPSILON: f64 = 1e-3;
+
+fn narrow(x: impl Iterator<Item = f64>) -> Vec<f32> {
+    x.map(|x| x as f32).collect()
+}
+
+/// Sums over two shards of rows, added up.
+fn sums_of_shards(rows: usize, channels: usize, f: impl Fn(usize, usize, &mut [f64])) -> Vec<f64> {
+    let mut total = vec![0.0; 2 * channels];
+    for (from, to) in [(0, rows / 3), (rows / 3, rows)] {
+        let mut sums = vec![f64::NAN; 2 * channels];
+        f(from, to, &mut sums);
+        total
+            .iter_mut()
+            .zip(&sums)
+            .for_each(|(total, sum)| *total += sum);
+    }
+    total
+}
+
+fn check(rows: usize, channels: usize, x: &[f32]) {
+    let d_y = numbers(rows * channels, 2);
+    let (gamma, beta) = (numbers(channels, 3), numbers(channels, 4));
+    let (x64, d_y64, gamma64) = (wide(x), wide(&d_y), wide(&gamma));
+    let (mean, variance) = reference::norm_moments(channels, &x64);
+    let y = reference::norm_forward(&x64, &gamma64, &wide(&beta), EPSILON);
+    let (d_x, d_gamma, d_beta) = reference::norm_backward(&x64, &d_y64, &gamma64, EPSILON);
+    for kernels in Kernels::available() {
+        let sums = sums_of_shards(rows, channels, |from, to, sums| {
+            kernels.norm_sums(
+                to - from,
+                channels,
+                &x[from * channels..to * channels],
+                sums,
+            );
+        });
+        let count = rows as f64;
+        for c in 0..channels {
+            let found = sums[c] / count;
+            let found_variance = sums[channels + c] / count - found * found;
+            // n additions in f64, and the cancellation of the two terms of the variance.
+            let size = rows as f64 * f64::EPSILON * (mean[c] * mean[c] + variance[c]);
+            assert!((found - mean[c]).abs() <= rows as f64 * f64::EPSILON * (1.0 + mean[c].abs()));
+            assert!(
+                (found_variance - variance[c]).abs() <= 4.0 * size,
+                "{found_variance} {}",
+                variance[c]
+            );
+        }
+        let mean32 = narrow(mean.iter().copied());
+        let inverse = narrow(variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()));
+        let actual = set(rows * channels, |y| {
+            kernels.norm_forward(rows, channels, x, &mean32, &inverse, &gamma, &beta, y);
+        });
+        // The rounded mean is off by half an ULP of it, the quotient by five roundings.
+        let x_hat =
+            |i: usize| f64::from(x[i] - mean32[i % channels]) * f64::from(inverse[i % channels]);
+        let shift = |c: usize| mean[c].abs() * f64::from(inverse[c]) + 1.0;
+        let tolerance = |i: usize| 6.0 * HALF_ULP * (x_hat(i).abs() + shift(i % channels) + 1.0);
+        assert_near(kernels, "y", &actual, &y, tolerance);
+
+        let sums = sums_of_shards(rows, channels, |from, to, sums| {
+            let part = from * channels..to * channels;
+            kernels.norm_backward_sums(
+                to - from,
+                channels,
+                &x[part.clone()],
+                &d_y[part],
+                &mean32,
+                &inverse,
+                sums,
+            );
+        });
+        let worst = (0..rows * channels)
+            .map(|i| x_hat(i).abs())
+            .fold(1.0, f64::max);
+        for c in 0..channels {
+            assert!((sums[c] - d_beta[c]).abs() <= 1e-12 * count);
+            let allowed = 4.0 * HALF_ULP * count * (worst + shift(c));
+            assert!((sums[channels + c] - d_gamma[c]).abs() <= allowed);
+        }
+        let means = narrow(sums.iter().map(|sum| sum / count));
+        let actual = set(rows * channels, |d_x| {
+            let (mean_d_y, mean_product) = means.split_at(channels);
+            kernels.norm_backward(
+                rows,
+                channels,
+                x,
+                &d_y,
+                &mean32,
+                &inverse,
+                &gamma,
+                mean_d_y,
+                mean_product,
+                d_x,
+            );
+        });
+        // d_y, its mean and x_hat * its mean are each below 1 + worst^2, seven roundings.
+        let tolerance = |i: usize| {
+            let c = i % channels;
+            8.0 * HALF_ULP * f64::from(inverse[c]) * (1.0 + worst * worst) * shift(c)
+        };
+        assert_near(kernels, "d_x", &actual, &d_x, tolerance);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn any_shape(rows in 1usize..70, channels in 1usize..70, seed: u64) {
+        check(rows, channels, &numbers(rows * channels, seed));
+    }
+}
+
+/// 1,369 positions of 3 samples in 32 channels: several bands of rows; and more channels than a band has values.
+#[test]
+fn many_rows_and_many_channels() {
+    check(3 * 1369, 32, &numbers(3 * 1369 * 32, 7));
+    check(3, 5000, &numbers(3 * 5000, 7));
+}
+
+#[test]
+fn a_large_mean_does_not_cancel_the_variance() {
+    let x: Vec<f32> = numbers(2000 * 9, 8).iter().map(|x| 10_000.0 + x).collect();
+    check(2000, 9, &x);
+}
+
+#[test]
+fn nan_stays_in_its_channel() {
+    for kernels in Kernels::available() {
+        let mut x = numbers(40 * 9, 1);
+        x[13 * 9 + 4] = f32::NAN;
+        let mut sums = [0.0; 18];
+        kernels.norm_sums(40, 9, &x, &mut sums);
+        for (i, sum) in sums.iter().enumerate() {
+            assert_eq!(sum.is_nan(), i % 9 == 4, "{kernels:?} {sums:?}");
+        }
+    }
+}
+
+#[test]
+fn the_oracles_gradients() {
+    let (x, d_y) = (wide(&numbers(15, 1)), wide(&numbers(15, 2)));
+    let (gamma, beta) = (wide(&numbers(3, 3)), wide(&numbers(3, 4)));
+    let (d_x, d_gamma, d_beta) = reference::norm_backward(&x, &d_y, &gamma, EPSILON);
+    let loss = |x: &[f64], gamma: &[f64], beta: &[f64]| {
+        let y = reference::norm_forward(x, gamma, beta, EPSILON);
+        y.iter().zip(&d_y).map(|(a, b)| a * b).sum::<f64>()
+    };
+    assert_gradient(
+        "x",
+        &d_x,
+        &central_differences(&x, |x| loss(x, &gamma, &beta)),
+    );
+    assert_gradient(
+        "gamma",
+        &d_gamma,
+        &central_differences(&gamma, |gamma| loss(&x, gamma, &beta)),
+    );
+    assert_gradient(
+        "beta",
+        &d_beta,
+        &central_differences(&beta, |beta| loss(&x, &gamma, beta)),
+    );
+}

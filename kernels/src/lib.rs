@@ -7,13 +7,19 @@
 //! the proof that its functions may be called; each checks its slices' lengths before it touches a pointer.
 //! [`reference`](mod@reference) holds the naive `f64` versions that every kernel is tested against.
 
+pub mod activation;
 pub mod align;
+pub mod conv2d;
 pub mod isa;
+pub mod pool;
 pub mod reference;
 mod simd;
 pub mod table;
 mod update;
 
+pub use activation::Activation;
 pub use align::AlignedVec;
+pub use conv2d::{Conv2dShape, ConvBlock};
 pub use isa::Isa;
+pub use pool::PoolShape;
 pub use table::Kernels;

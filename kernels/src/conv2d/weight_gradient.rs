@@ -37,13 +37,59 @@ pub(super) unsafe fn add_band<S: Simd>(
     // SAFETY: handed on.
     unsafe {
         match conv.run() {
-            ..=4 => add_runs(s.quad(), conv, lists, image, row_len, d_runs),
-            5..=8 => add_runs(s.oct(), conv, lists, image, row_len, d_runs),
+            ..=4 => add_narrow_runs(s.quad(), conv, lists, image, row_len, d_runs),
+            5..=8 => add_narrow_runs(s.oct(), conv, lists, image, row_len, d_runs),
             _ => add_runs(s, conv, lists, image, row_len, d_runs),
         }
     }
 }
 
+/// One register holds the run: 1, 3 or 8 kernel rows at a time.
+///
+/// # Safety
+/// As for `add_band`.
+#[inline(always)]
+unsafe fn add_narrow_runs<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    lists: Lists,
+    image: *const f32,
+    row_len: usize,
+    d_runs: *mut f32,
+) {
+    let channel_len = conv.kernel_height * S::LANES;
+    let mut ky = 0;
+    while ky < conv.kernel_height {
+        // SAFETY: rows ky.. lie in the kernel.
+        unsafe {
+            let (image, d_runs) = (image.add(ky * row_len), d_runs.add(ky * S::LANES));
+            macro_rules! rows {
+                ($rows:literal) => {{
+                    channels::<S, $rows, 1>(
+                        s,
+                        conv,
+                        lists,
+                        image,
+                        row_len,
+                        d_runs,
+                        S::LANES,
+                        channel_len,
+                    );
+                    ky += $rows;
+                }};
+            }
+            match conv.kernel_height - ky {
+                8.. => rows!(8),
+                4.. => rows!(4),
+                3 => rows!(3),
+                _ => rows!(1),
+            }
+        }
+    }
+}
+
+/// A run of several registers: up to 12 of them at a time, and as many kernel rows as the accumulators allow.
+///
 /// # Safety
 /// As for `add_band`.
 #[inline(always)]
@@ -57,70 +103,58 @@ unsafe fn add_runs<S: Simd>(
 ) {
     let registers = conv.run().div_ceil(S::LANES);
     let run_len = registers * S::LANES;
-    // Accumulators; the rest holds the broadcast value.
-    let most = if S::REGISTERS >= 32 { 24 } else { 12 };
-    let parts = registers.div_ceil(12);
+    let channel_len = conv.kernel_height * run_len;
     let mut first = 0;
-    for part in 0..parts {
-        let n = registers / parts + usize::from(part < registers % parts);
+    while first < registers {
+        let n = match registers - first {
+            12.. => 12,
+            8.. => 8,
+            6.. => 6,
+            n @ (3 | 4) => n,
+            5 => 3,
+            n => n,
+        };
         let mut ky = 0;
         while ky < conv.kernel_height {
             let left = conv.kernel_height - ky;
-            let rows = match (most / n).min(left) {
-                8.. if n == 1 => 8,
-                rows @ 0..4 => rows,
-                _ => 4,
-            };
-            // SAFETY: rows ky..ky + rows and registers first..first + n lie in the kernel.
+            // SAFETY: rows ky.. and registers first..first + n lie in the kernel.
             unsafe {
                 let image = image.add(ky * row_len + first * S::LANES);
                 let d_runs = d_runs.add(ky * run_len + first * S::LANES);
-                let channel_len = conv.kernel_height * run_len;
-                macro_rules! channels {
-                    ($rows:literal, $n:literal) => {
-                        if const { $rows * $n <= if S::REGISTERS >= 32 { 24 } else { 12 } } {
-                            channels::<S, $rows, $n>(
-                                s,
-                                conv,
-                                lists,
-                                image,
-                                row_len,
-                                d_runs,
-                                run_len,
-                                channel_len,
-                            )
-                        } else {
-                            unreachable!("no more accumulators than registers")
-                        }
-                    };
+                macro_rules! rows {
+                    ($rows:literal, $n:literal) => {{
+                        channels::<S, $rows, $n>(
+                            s,
+                            conv,
+                            lists,
+                            image,
+                            row_len,
+                            d_runs,
+                            run_len,
+                            channel_len,
+                        );
+                        ky += $rows;
+                    }};
                 }
-                macro_rules! of_rows {
-                    ($n:literal) => {
-                        match rows {
-                            1 => channels!(1, $n),
-                            2 => channels!(2, $n),
-                            3 => channels!(3, $n),
-                            _ => channels!(4, $n),
-                        }
-                    };
-                }
+                // 12 accumulators of 16 registers, 24 of 32.
                 match n {
-                    1 if rows == 8 => channels!(8, 1),
-                    1 => of_rows!(1),
-                    2 => of_rows!(2),
-                    3 => of_rows!(3),
-                    4 => of_rows!(4),
-                    5 => of_rows!(5),
-                    6 => of_rows!(6),
-                    7 => of_rows!(7),
-                    8 => of_rows!(8),
-                    9 => of_rows!(9),
-                    10 => of_rows!(10),
-                    11 => of_rows!(11),
-                    _ => of_rows!(12),
+                    1 if left >= 3 => rows!(3, 1),
+                    1 => rows!(1, 1),
+                    2 if left >= 3 => rows!(3, 2),
+                    2 => rows!(1, 2),
+                    3 if left >= 3 => rows!(3, 3),
+                    3 => rows!(1, 3),
+                    4 if left >= 3 => rows!(3, 4),
+                    4 => rows!(1, 4),
+                    6 if S::REGISTERS >= 32 && left >= 3 => rows!(3, 6),
+                    6 if left >= 2 => rows!(2, 6),
+                    6 => rows!(1, 6),
+                    8 if S::REGISTERS >= 32 && left >= 3 => rows!(3, 8),
+                    8 => rows!(1, 8),
+                    _ if S::REGISTERS >= 32 && left >= 2 => rows!(2, 12),
+                    _ => rows!(1, 12),
                 }
             }
-            ky += rows;
         }
         first += n;
     }

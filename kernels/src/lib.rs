@@ -9,11 +9,13 @@
 
 pub mod activation;
 pub mod align;
+pub mod conv2d;
 pub mod gemm;
 pub mod isa;
 pub mod lstm;
 mod math;
 mod norm;
+pub mod pool;
 pub mod reference;
 mod simd;
 mod softmax;
@@ -22,7 +24,9 @@ mod update;
 
 pub use activation::Activation;
 pub use align::AlignedVec;
+pub use conv2d::{Conv2dShape, ConvBlock};
 pub use gemm::Matrix;
 pub use isa::Isa;
 pub use lstm::LstmShape;
+pub use pool::PoolShape;
 pub use table::Kernels;

@@ -90,10 +90,14 @@ pub(crate) trait Simd: Copy {
     }
     /// Lanes where `a > b`; false where either is NaN.
     fn gt(self, a: Self::F, b: Self::F) -> Self::Mask;
+    /// Lanes where `a == b`; false where either is NaN.
+    fn eq(self, a: Self::F, b: Self::F) -> Self::Mask;
     /// `mask ? a : b`
     fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F;
     /// Bit i is set where lane i is not 0 (NaN counts as not 0).
     fn nonzero_bits(self, a: Self::F) -> u32;
+    /// Splits `a` followed by `b` into the values of even and of odd index.
+    fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
     /// The sum of the lanes, in a fixed order.
     fn sum(self, a: Self::F) -> f32;
     /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
@@ -221,6 +225,10 @@ macro_rules! paired_simd {
                 [$half.gt(a[0], b[0]), $half.gt(a[1], b[1])]
             }
             #[inline(always)]
+            fn eq(self, a: Self::F, b: Self::F) -> Self::Mask {
+                [$half.eq(a[0], b[0]), $half.eq(a[1], b[1])]
+            }
+            #[inline(always)]
             fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F {
                 [
                     $half.select(mask[0], a[0], b[0]),
@@ -230,6 +238,12 @@ macro_rules! paired_simd {
             #[inline(always)]
             fn nonzero_bits(self, a: Self::F) -> u32 {
                 $half.nonzero_bits(a[0]) | ($half.nonzero_bits(a[1]) << $half::LANES)
+            }
+            #[inline(always)]
+            fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F) {
+                let (even_a, odd_a) = $half.deinterleave(a[0], a[1]);
+                let (even_b, odd_b) = $half.deinterleave(b[0], b[1]);
+                ([even_a, even_b], [odd_a, odd_b])
             }
             #[inline(always)]
             fn sum(self, a: Self::F) -> f32 {

@@ -3,10 +3,12 @@
 //! `kernels!` turns the list into the struct [`Kernels`] (a function pointer an entry), a safe method an entry
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
 
-use crate::activation::Activation;
+use crate::activation::{self, Activation};
+use crate::conv2d::{self, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
 use crate::lstm::{self, LstmShape};
+use crate::pool::{self, PoolShape};
 use crate::simd::portable::Portable;
 use crate::{math, norm, softmax, update};
 
@@ -453,6 +455,66 @@ kernels! {
         assert_eq!(d_cell.len(), rows * shape.units);
         assert_eq!(workspace.len(), rows * shape.workspace_len(kernels.lanes()));
     }
+    /// `output[i] = activation(input[i])`.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or a leaky slope is not above 0.
+    fn activation_forward(activation: Activation, input: &[f32], output: &mut [f32])
+        = activation::forward, where {
+        activation.check();
+        assert_eq!(input.len(), output.len());
+    }
+    /// `d_input[i] = activation'(x) * d_output[i]`, the derivative read from the sign of `output[i]`.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or a leaky slope is not above 0.
+    fn activation_backward(activation: Activation, output: &[f32], d_output: &[f32], d_input: &mut [f32])
+        = activation::backward, where {
+        activation.check();
+        assert_eq!(output.len(), d_output.len());
+        assert_eq!(output.len(), d_input.len());
+    }
+    /// Max pooling of `samples` NHWC maps: the maxima and their codes (see [`ConvBlock::codes_len`]). Empty codes:
+    /// none are written.
+    ///
+    /// # Panics
+    /// Where a length does not fit the shape.
+    fn max_pool_forward(
+        pool: &PoolShape, samples: usize, input: &[f32], output: &mut [f32], codes: &mut [u8],
+    ) = pool::max_pool_forward, where {}
+    /// The gradient of [`max_pool_forward`](Kernels::max_pool_forward)'s input; `d_input` is set.
+    ///
+    /// # Panics
+    /// Where a length does not fit the shape, or a code points outside the image.
+    fn max_pool_backward(
+        pool: &PoolShape, samples: usize, d_output: &[f32], codes: &[u8], d_input: &mut [f32],
+    ) = pool::max_pool_backward, where {}
+    /// Packs an HWIO kernel for forward and backward; `packed` holds
+    /// [`packed_len`](ConvBlock::packed_len)([`lanes`](Kernels::lanes)) values.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    fn conv_block_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
+    /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
+    /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
+    /// written, as prediction needs none.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    fn conv_block_forward(
+        block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
+        codes: &mut [u8], scratch: &mut [f32],
+    ) = conv2d::forward, where {}
+    /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
+    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
+    /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    fn conv_block_backward(
+        block: &ConvBlock, samples: usize, input: &[f32], output: &[f32], codes: &[u8], d_output: &[f32],
+        packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
+    ) = conv2d::backward, where {}
 }
 
 impl Kernels {

@@ -154,6 +154,11 @@ impl Simd for Avx2 {
         unsafe { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
     }
     #[inline(always)]
+    fn eq(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b) }
+    }
+    #[inline(always)]
     fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_blendv_ps(b, a, mask) }
@@ -162,6 +167,19 @@ impl Simd for Avx2 {
     fn nonzero_bits(self, a: __m256) -> u32 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    fn deinterleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the token proves AVX2. The shuffles work inside 128-bit halves: the 64-bit pieces come out in
+        // the order 0 2 1 3 and are put right.
+        unsafe {
+            let even = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+            let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0b11_01_11_01>(a, b));
+            (
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even)),
+                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(odd)),
+            )
+        }
     }
     #[inline(always)]
     fn sum(self, a: __m256) -> f32 {
@@ -319,6 +337,11 @@ impl Simd for Avx2Quad {
         unsafe { _mm_cmp_ps::<_CMP_GT_OQ>(a, b) }
     }
     #[inline(always)]
+    fn eq(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_cmp_ps::<_CMP_EQ_OQ>(a, b) }
+    }
+    #[inline(always)]
     fn select(self, mask: __m128, a: __m128, b: __m128) -> __m128 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_blendv_ps(b, a, mask) }
@@ -327,6 +350,16 @@ impl Simd for Avx2Quad {
     fn nonzero_bits(self, a: __m128) -> u32 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_movemask_ps(_mm_cmp_ps::<_CMP_NEQ_UQ>(a, _mm_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    fn deinterleave(self, a: __m128, b: __m128) -> (__m128, __m128) {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            (
+                _mm_shuffle_ps::<0b10_00_10_00>(a, b),
+                _mm_shuffle_ps::<0b11_01_11_01>(a, b),
+            )
+        }
     }
     #[inline(always)]
     fn sum(self, a: __m128) -> f32 {

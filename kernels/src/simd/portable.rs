@@ -122,13 +122,22 @@ impl Simd for Portable {
         a.simd_gt(b)
     }
     #[inline(always)]
+    fn eq(self, a: f32x4, b: f32x4) -> f32x4 {
+        a.simd_eq(b)
+    }
+    #[inline(always)]
     fn select(self, mask: f32x4, a: f32x4, b: f32x4) -> f32x4 {
-        mask.blend(a, b)
+        mask.bitselect(a, b)
     }
     #[inline(always)]
     fn nonzero_bits(self, a: f32x4) -> u32 {
         let lanes = a.to_array();
         (0..4).fold(0, |bits, i| bits | (u32::from(lanes[i] != 0.0) << i))
+    }
+    #[inline(always)]
+    fn deinterleave(self, a: f32x4, b: f32x4) -> (f32x4, f32x4) {
+        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.to_array(), b.to_array());
+        (f32x4::new([a0, a2, b0, b2]), f32x4::new([a1, a3, b1, b3]))
     }
     #[inline(always)]
     fn sum(self, a: f32x4) -> f32 {

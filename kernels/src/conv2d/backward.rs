@@ -1,0 +1,225 @@
+//! The fused backward pass of one block.
+
+use super::lists::{Lists, band_rows, list_band, pooled_gradient};
+use super::pack::Packed;
+use super::{ConvBlock, Sections, crop, input_gradient, pad, weight_gradient};
+use crate::simd::Simd;
+
+/// Where backward's intermediate values stand in its scratch.
+pub(crate) struct Scratch {
+    pub(super) len: usize,
+    /// Values behind the padded images that a run's last register may touch.
+    slack: usize,
+    /// True where the input itself serves as the padded image, its gradient as the padded gradient.
+    in_place: (bool, bool),
+    image: usize,
+    d_image: usize,
+    gradient: usize,
+    codes: usize,
+    d_bias: usize,
+    /// Lanes that `d_runs` is padded to.
+    run_lanes: usize,
+    d_runs: usize,
+    by_pixel: usize,
+    starts: usize,
+    by_channel: usize,
+    counts: usize,
+    pixel: usize,
+}
+
+impl Scratch {
+    pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
+        let (conv, pool) = (&block.conv, block.pool_or_identity());
+        let channels = conv.out_channels.next_multiple_of(lanes);
+        let positions = pool.out_height * pool.out_width;
+        let run_lanes = weight_gradient::run_lanes(conv.run(), lanes);
+        let run_len = conv.run().next_multiple_of(run_lanes);
+        let slack = lanes.max(8);
+        let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels + slack;
+        // A run that is not whole registers reaches over its end: the image needs room behind it.
+        let in_place = (
+            conv.is_inside() && conv.run() % run_lanes == 0,
+            conv.is_inside() && conv.run() % lanes == 0,
+        );
+        let band = band_rows(conv) * conv.out_width;
+        let mut sections = Sections::default();
+        Self {
+            slack,
+            in_place,
+            image: sections.take(if in_place.0 { 0 } else { padded_len }),
+            d_image: sections.take(if in_place.1 { 0 } else { padded_len }),
+            gradient: sections.take(positions * channels),
+            codes: sections.take((positions * channels).div_ceil(4)),
+            d_bias: sections.take(channels),
+            run_lanes,
+            d_runs: sections.take(conv.out_channels * conv.kernel_height * run_len),
+            by_pixel: sections.take(2 * band * conv.out_channels),
+            starts: sections.take(band + 1),
+            by_channel: sections.take(2 * band * conv.out_channels),
+            counts: sections.take(conv.out_channels),
+            pixel: sections.take(channels),
+            len: sections.len,
+        }
+    }
+}
+
+/// # Panics
+/// Where a length does not fit the block.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn backward<S: Simd>(
+    s: S,
+    block: &ConvBlock,
+    samples: usize,
+    input: &[f32],
+    output: &[f32],
+    codes: &[u8],
+    d_output: &[f32],
+    packed: &[f32],
+    mut d_input: Option<&mut [f32]>,
+    d_kernel: &mut [f32],
+    d_bias: &mut [f32],
+    scratch: &mut [f32],
+) {
+    block.check();
+    let (conv, pool) = (&block.conv, block.pool_or_identity());
+    let (layout, sections) = (Packed::new(conv, S::LANES), Scratch::new(block, S::LANES));
+    assert_eq!(input.len(), samples * conv.input_len());
+    assert_eq!(output.len(), samples * block.output_len());
+    assert_eq!(codes.len(), samples * block.codes_len());
+    assert_eq!(d_output.len(), output.len());
+    assert_eq!(packed.len(), layout.len);
+    if let Some(d_input) = &d_input {
+        assert_eq!(d_input.len(), input.len());
+    }
+    assert_eq!(d_kernel.len(), conv.kernel_len());
+    assert_eq!(d_bias.len(), conv.out_channels);
+    assert!(scratch.len() >= sections.len);
+
+    let channels = layout.channels;
+    let run_offset = conv.kernel_height * layout.run_len;
+    let d_run_len = conv.run().next_multiple_of(sections.run_lanes);
+    let d_runs_len = conv.out_channels * conv.kernel_height * d_run_len;
+    let padded_row_len = conv.padded_width() * conv.in_channels;
+    let row_len = conv.width * conv.in_channels;
+    scratch[sections.d_bias..][..channels].fill(0.0);
+    scratch[sections.d_runs..][..d_runs_len].fill(0.0);
+    let start = scratch.as_mut_ptr();
+    // SAFETY: the lengths above; every section has the length that its use asks for.
+    unsafe {
+        let lists = Lists {
+            capacity: band_rows(conv) * conv.out_width,
+            by_pixel: start.add(sections.by_pixel).cast(),
+            starts: start.add(sections.starts).cast(),
+            by_channel: start.add(sections.by_channel).cast(),
+            counts: start.add(sections.counts).cast(),
+            pixel: start.add(sections.pixel),
+        };
+        let d_runs = start.add(sections.d_runs);
+        let gradient = start.add(sections.gradient);
+        for n in 0..samples {
+            let mut image = input.as_ptr().add(n * conv.input_len());
+            let mut image_row_len = row_len;
+            if !sections.in_place.0 {
+                let padded = start.add(sections.image);
+                pad(conv, image, padded, sections.slack);
+                (image, image_row_len) = (padded.cast_const(), padded_row_len);
+            }
+            let mut d_image = std::ptr::null_mut();
+            let mut d_image_row_len = row_len;
+            if let Some(d_input) = &mut d_input {
+                d_image = d_input.as_mut_ptr().add(n * conv.input_len());
+                let mut len = conv.input_len();
+                if !sections.in_place.1 {
+                    (d_image, d_image_row_len) = (start.add(sections.d_image), padded_row_len);
+                    len = conv.padded_height() * padded_row_len + sections.slack;
+                }
+                d_image.write_bytes(0, len);
+            }
+
+            pooled_gradient(
+                s,
+                block,
+                &pool,
+                channels,
+                output.as_ptr().add(n * pool.output_len()),
+                d_output.as_ptr().add(n * pool.output_len()),
+                gradient,
+                start.add(sections.d_bias),
+            );
+            let mut sample_codes = std::ptr::null();
+            if !codes.is_empty() {
+                sample_codes = codes.as_ptr().add(n * pool.output_len());
+                if channels != pool.channels {
+                    // Whole registers of codes are read: pad the channels.
+                    let padded = start.add(sections.codes).cast::<u8>();
+                    padded.write_bytes(0, pool.out_height * pool.out_width * channels);
+                    for p in 0..pool.out_height * pool.out_width {
+                        std::ptr::copy_nonoverlapping(
+                            sample_codes.add(p * pool.channels),
+                            padded.add(p * channels),
+                            pool.channels,
+                        );
+                    }
+                    sample_codes = padded;
+                }
+            }
+
+            let mut y0 = 0;
+            while y0 < conv.out_height {
+                let y1 = conv.out_height.min(y0 + band_rows(conv));
+                list_band(
+                    s,
+                    conv,
+                    &pool,
+                    channels,
+                    gradient,
+                    sample_codes,
+                    y0,
+                    y1,
+                    image_row_len,
+                    run_offset,
+                    lists,
+                );
+                if d_input.is_some() {
+                    input_gradient::add_band(
+                        s,
+                        conv,
+                        layout.run_len,
+                        packed.as_ptr().add(layout.runs),
+                        y0,
+                        y1,
+                        lists,
+                        d_image,
+                        d_image_row_len,
+                    );
+                }
+                weight_gradient::add_band(s, conv, lists, image, image_row_len, d_runs);
+                y0 = y1;
+            }
+            if let Some(d_input) = &mut d_input
+                && !sections.in_place.1
+            {
+                crop(
+                    conv,
+                    d_image,
+                    d_input.as_mut_ptr().add(n * conv.input_len()),
+                );
+            }
+        }
+    }
+
+    d_bias.copy_from_slice(&scratch[sections.d_bias..][..d_bias.len()]);
+    let d_runs = &scratch[sections.d_runs..][..d_runs_len];
+    let (run, filters) = (conv.run(), conv.out_channels);
+    for o in 0..filters {
+        for ky in 0..conv.kernel_height {
+            let from = &d_runs[(o * conv.kernel_height + ky) * d_run_len..][..run];
+            for k in 0..run {
+                d_kernel[(ky * run + k) * filters + o] = from[k];
+            }
+        }
+    }
+}

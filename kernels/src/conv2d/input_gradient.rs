@@ -1,0 +1,99 @@
+//! The gradient of the convolution's input: every listed gradient times its channel's kernel.
+
+use super::Conv2dShape;
+use super::lists::Lists;
+use crate::simd::Simd;
+
+/// Adds the rows `y0..y1`'s part to the padded image `d_image`.
+///
+/// # Safety
+/// `lists` holds the band; `runs` is the packed kernel's second layout; `d_image` may be read and written for the
+/// padded image in rows of `row_len`, and for LANES values behind it where the run is not whole registers.
+#[inline(always)]
+pub(super) unsafe fn add_band<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    run_len: usize,
+    runs: *const f32,
+    y0: usize,
+    y1: usize,
+    lists: Lists,
+    d_image: *mut f32,
+    row_len: usize,
+) {
+    for ky in 0..conv.kernel_height {
+        let mut k = 0;
+        while k < run_len {
+            let registers = ((run_len - k) / S::LANES).min(12);
+            for y in y0..y1 {
+                // SAFETY: the run's part k.. of row y + ky lies in the image, or in the slack behind it.
+                unsafe {
+                    let starts = lists.starts.add((y - y0) * conv.out_width);
+                    let weights = runs.add(ky * run_len + k);
+                    let to = d_image.add((y + ky) * row_len + k);
+                    macro_rules! row {
+                        ($n:literal) => {
+                            scatter_row::<S, $n>(s, conv, starts, lists, weights, to)
+                        };
+                    }
+                    match registers {
+                        1 => row!(1),
+                        2 => row!(2),
+                        3 => row!(3),
+                        4..6 => row!(4),
+                        6..8 => row!(6),
+                        8..12 => row!(8),
+                        _ => row!(12),
+                    }
+                }
+            }
+            k += S::LANES
+                * match registers {
+                    4..6 => 4,
+                    6..8 => 6,
+                    8..12 => 8,
+                    n => n,
+                };
+        }
+    }
+}
+
+/// N registers of the run, for all pixels of one row.
+///
+/// # Safety
+/// As for `add_band`.
+#[inline(always)]
+unsafe fn scatter_row<S: Simd, const N: usize>(
+    s: S,
+    conv: &Conv2dShape,
+    starts: *const u32,
+    lists: Lists,
+    weights: *const f32,
+    to: *mut f32,
+) {
+    for x in 0..conv.out_width {
+        // SAFETY: handed on from the caller; entries lie between their pixel's start and the next one's.
+        unsafe {
+            let (first, end) = (*starts.add(x), *starts.add(x + 1));
+            if first == end {
+                continue;
+            }
+            let to = to.add(x * conv.in_channels);
+            let mut sums = [s.zero(); N];
+            for v in 0..N {
+                sums[v] = s.load(to.add(v * S::LANES));
+            }
+            for e in first..end {
+                let entry = *lists.by_pixel.add(e as usize);
+                let g = s.splat(entry.value);
+                let w = weights.add(entry.offset as usize);
+                for v in 0..N {
+                    sums[v] = s.mul_add(g, s.load(w.add(v * S::LANES)), sums[v]);
+                }
+            }
+            for v in 0..N {
+                s.store(to.add(v * S::LANES), sums[v]);
+            }
+        }
+    }
+}

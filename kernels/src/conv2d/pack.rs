@@ -1,0 +1,78 @@
+//! The kernel in the two layouts that forward and backward read.
+//!
+//! - Forward: channels in blocks of `BLOCK` registers (the last block may hold fewer), padded with zeros to whole
+//!   registers: `[block][ky, kx, i][channel of the block]`. A step of the tile reads the next register or two.
+//! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers.
+
+use super::Conv2dShape;
+use crate::simd::Simd;
+
+/// Registers of output channels that one forward tile computes.
+pub(super) const BLOCK: usize = 2;
+
+/// Where the layouts stand in the packed kernel.
+pub(crate) struct Packed {
+    /// Values of all.
+    pub(super) len: usize,
+    /// Output channels, padded to whole registers.
+    pub(super) channels: usize,
+    /// The input gradient's layout from here on.
+    pub(super) runs: usize,
+    /// Values of one padded run.
+    pub(super) run_len: usize,
+}
+
+impl Packed {
+    pub(super) fn new(conv: &Conv2dShape, lanes: usize) -> Self {
+        let channels = conv.out_channels.next_multiple_of(lanes);
+        let run_len = conv.run().next_multiple_of(lanes);
+        let runs = conv.kernel_height * conv.run() * channels;
+        Self {
+            len: runs + conv.out_channels * conv.kernel_height * run_len,
+            channels,
+            runs,
+            run_len,
+        }
+    }
+}
+
+/// # Panics
+/// Where a length does not fit the block.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn pack<S: Simd>(
+    _: S,
+    block: &super::ConvBlock,
+    kernel: &[f32],
+    packed: &mut [f32],
+) {
+    block.check();
+    let conv = &block.conv;
+    let layout = Packed::new(conv, S::LANES);
+    assert_eq!(kernel.len(), conv.kernel_len());
+    assert_eq!(packed.len(), layout.len);
+    let (run, steps) = (conv.run(), conv.kernel_height * conv.run());
+    let width = BLOCK * S::LANES;
+    let (forward, runs) = packed.split_at_mut(layout.runs);
+    for first in (0..layout.channels).step_by(width) {
+        let lanes = width.min(layout.channels - first);
+        let used = lanes.min(conv.out_channels - first);
+        for step in 0..steps {
+            let to = &mut forward[first * steps + step * lanes..][..lanes];
+            to[..used].copy_from_slice(&kernel[step * conv.out_channels + first..][..used]);
+            to[used..].fill(0.0);
+        }
+    }
+    for o in 0..conv.out_channels {
+        for ky in 0..conv.kernel_height {
+            let at = (o * conv.kernel_height + ky) * layout.run_len;
+            let to = &mut runs[at..][..layout.run_len];
+            for k in 0..run {
+                to[k] = kernel[(ky * run + k) * conv.out_channels + o];
+            }
+            to[run..].fill(0.0);
+        }
+    }
+}

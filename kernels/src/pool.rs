@@ -1,0 +1,265 @@
+//! Max pooling of NHWC maps.
+
+use crate::activation::{Activation, activate};
+use crate::simd::Simd;
+
+/// The shape of a max pooling. Windows that reach over the image's edge are clipped to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Channels of the input and of the output.
+    pub channels: usize,
+    /// Rows of a window; `window_height * window_width <= 255`.
+    pub window_height: usize,
+    /// Columns of a window.
+    pub window_width: usize,
+    /// Rows from a window to the next.
+    pub stride_height: usize,
+    /// Columns from a window to the next.
+    pub stride_width: usize,
+    /// Rows that the first window reaches over the top edge, below `window_height`.
+    pub pad_top: usize,
+    /// Columns that the first window reaches over the left edge, below `window_width`.
+    pub pad_left: usize,
+    /// Rows of the output.
+    pub out_height: usize,
+    /// Columns of the output.
+    pub out_width: usize,
+}
+
+impl PoolShape {
+    /// Values of one sample's input.
+    pub fn input_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Values of one sample's output, and codes of one sample.
+    pub fn output_len(&self) -> usize {
+        self.out_height * self.out_width * self.channels
+    }
+
+    /// # Panics
+    /// Where a size is 0, a window has over 255 pixels, or a window misses the image.
+    pub(crate) fn check(&self) {
+        assert!(self.height > 0 && self.width > 0 && self.channels > 0);
+        assert!(self.out_height > 0 && self.out_width > 0);
+        assert!(self.stride_height > 0 && self.stride_width > 0);
+        assert!(self.window_height * self.window_width <= 255);
+        assert!(self.pad_top < self.window_height && self.pad_left < self.window_width);
+        assert!((self.out_height - 1) * self.stride_height < self.height + self.pad_top);
+        assert!((self.out_width - 1) * self.stride_width < self.width + self.pad_left);
+    }
+
+    /// The input rows `first..end` of output row `oy`.
+    #[inline(always)]
+    pub(crate) fn rows(&self, oy: usize) -> (usize, usize) {
+        let top = oy * self.stride_height;
+        (
+            top.saturating_sub(self.pad_top),
+            (top + self.window_height - self.pad_top).min(self.height),
+        )
+    }
+
+    /// The input columns `first..end` of output column `ox`.
+    #[inline(always)]
+    pub(crate) fn columns(&self, ox: usize) -> (usize, usize) {
+        let left = ox * self.stride_width;
+        (
+            left.saturating_sub(self.pad_left),
+            (left + self.window_width - self.pad_left).min(self.width),
+        )
+    }
+}
+
+/// Rows of an NHWC map that are kept in a ring: row `y` stands in slot `y % slots`.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    pub(crate) start: *const f32,
+    pub(crate) slots: usize,
+    /// Values from a slot to the next.
+    pub(crate) row_len: usize,
+    /// Values from a pixel to the next.
+    pub(crate) pixel_len: usize,
+}
+
+/// Pools one output row: `output[ox, c] = activation(max)`, `codes[ox, c]` = where the maximum stood.
+///
+/// The activation is monotonic, so taking it after the maximum changes nothing but the number of times it is taken.
+/// A NaN that is not a window's first pixel is passed over.
+///
+/// # Safety
+/// `rows` holds the rows of `pool.rows(oy)`, each with `width` pixels of `channels` values that may be read;
+/// `output` may be written for `out_width * channels` values, `codes` too unless it is null.
+#[inline(always)]
+pub(crate) unsafe fn pool_row<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    rows: Rows,
+    activation: Activation,
+    output: *mut f32,
+    codes: *mut u8,
+) {
+    let (y0, y1) = pool.rows(oy);
+    let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
+    for ox in 0..pool.out_width {
+        let (x0, x1) = pool.columns(ox);
+        let column_code = x0 + pool.pad_left - ox * pool.stride_width;
+        let mut c = 0;
+        while c < pool.channels {
+            let n = S::LANES.min(pool.channels - c);
+            let at = ox * pool.channels + c;
+            let (mut best, mut best_code) = (s.zero(), s.zero());
+            let mut row_code = first_code + column_code;
+            for y in y0..y1 {
+                // SAFETY: row y stands in its slot; columns x0..x1 and n channels from c lie inside it.
+                unsafe {
+                    let row = rows.start.add((y % rows.slots) * rows.row_len + c);
+                    for x in x0..x1 {
+                        let value = if n == S::LANES {
+                            s.load(row.add(x * rows.pixel_len))
+                        } else {
+                            s.load_partial(row.add(x * rows.pixel_len), n)
+                        };
+                        let code = s.splat((row_code + x - x0) as f32);
+                        if y == y0 && x == x0 {
+                            (best, best_code) = (value, code);
+                        } else {
+                            // Strictly greater: the first maximum stays.
+                            let greater = s.gt(value, best);
+                            best = s.select(greater, value, best);
+                            best_code = s.select(greater, code, best_code);
+                        }
+                    }
+                }
+                row_code += pool.window_width;
+            }
+            let value = activate(s, activation, best);
+            // SAFETY: n channels from c of pixel ox lie inside output and codes.
+            unsafe {
+                if n == S::LANES {
+                    s.store(output.add(at), value);
+                } else {
+                    s.store_partial(output.add(at), value, n);
+                }
+                if !codes.is_null() {
+                    store_codes(s, codes.add(at), best_code, n);
+                }
+            }
+            c += n;
+        }
+    }
+}
+
+/// Writes the first `n <= LANES` lanes as bytes.
+///
+/// # Safety
+/// `n` bytes may be written.
+#[inline(always)]
+unsafe fn store_codes<S: Simd>(s: S, to: *mut u8, codes: S::F, n: usize) {
+    debug_assert!(S::LANES <= 16);
+    // SAFETY: LANES bytes fit the array; the caller gives n <= LANES bytes.
+    unsafe {
+        if n == S::LANES {
+            s.store_u8(to, codes);
+        } else {
+            let mut bytes = [0; 16];
+            s.store_u8(bytes.as_mut_ptr(), codes);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
+        }
+    }
+}
+
+/// # Panics
+/// Where a slice's length does not fit the shape.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn max_pool_forward<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    samples: usize,
+    input: &[f32],
+    output: &mut [f32],
+    codes: &mut [u8],
+) {
+    pool.check();
+    assert_eq!(input.len(), samples * pool.input_len());
+    assert_eq!(output.len(), samples * pool.output_len());
+    assert!(codes.is_empty() || codes.len() == output.len());
+    let row = pool.out_width * pool.channels;
+    for n in 0..samples {
+        let rows = Rows {
+            start: input[n * pool.input_len()..].as_ptr(),
+            slots: pool.height,
+            row_len: pool.width * pool.channels,
+            pixel_len: pool.channels,
+        };
+        for oy in 0..pool.out_height {
+            let at = n * pool.output_len() + oy * row;
+            let row_codes = match codes.get_mut(at..) {
+                Some(codes) if !codes.is_empty() => codes.as_mut_ptr(),
+                _ => std::ptr::null_mut(),
+            };
+            // SAFETY: the whole map stands in `rows`; the row lies inside output, and inside codes if any.
+            unsafe {
+                pool_row(
+                    s,
+                    pool,
+                    oy,
+                    rows,
+                    Activation::Linear,
+                    output[at..].as_mut_ptr(),
+                    row_codes,
+                );
+            }
+        }
+    }
+}
+
+/// # Panics
+/// Where a slice's length does not fit the shape, or a code points outside the image.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn max_pool_backward<S: Simd>(
+    _: S,
+    pool: &PoolShape,
+    samples: usize,
+    d_output: &[f32],
+    codes: &[u8],
+    d_input: &mut [f32],
+) {
+    pool.check();
+    assert_eq!(d_input.len(), samples * pool.input_len());
+    assert_eq!(d_output.len(), samples * pool.output_len());
+    assert_eq!(codes.len(), d_output.len());
+    d_input.fill(0.0);
+    let channels = pool.channels;
+    for n in 0..samples {
+        let d_input = &mut d_input[n * pool.input_len()..][..pool.input_len()];
+        for oy in 0..pool.out_height {
+            for ox in 0..pool.out_width {
+                let at = ((n * pool.out_height + oy) * pool.out_width + ox) * channels;
+                for c in 0..channels {
+                    let code = usize::from(codes[at + c]);
+                    // Below the padding this wraps and the assertion fails.
+                    let y = (oy * pool.stride_height + code / pool.window_width)
+                        .wrapping_sub(pool.pad_top);
+                    let x = (ox * pool.stride_width + code % pool.window_width)
+                        .wrapping_sub(pool.pad_left);
+                    assert!(
+                        y < pool.height && x < pool.width,
+                        "code {code} of output {ox}"
+                    );
+                    d_input[(y * pool.width + x) * channels + c] += d_output[at + c];
+                }
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! The fixture is four seconds; `SONOGRAD_REFERENCE` may name a folder with the whole recording
 //! (`signal.wav`, `signal.safetensors`) to be held to the same tolerance.
 
+#![allow(clippy::unwrap_used, reason = "what a test misses is its failure")]
+
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;

@@ -2,6 +2,7 @@
 
 use crate::audio::decibel::power_to_db;
 use crate::audio::front_end::FrontEnd;
+use crate::audio::largest_magnitude;
 use crate::audio::mel::{MelBank, PADDED_BINS};
 use crate::audio::stft::{Scratch, Stft};
 use crate::error::{Error, Result};
@@ -76,7 +77,9 @@ impl Worker<'_> {
                 features.len()
             )));
         }
-        if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
+        if !largest_magnitude(samples).is_finite()
+            && let Some(at) = samples.iter().position(|sample| !sample.is_finite())
+        {
             return Err(Error::Data(format!(
                 "sample {at} is {}: the sound is damaged",
                 samples[at]

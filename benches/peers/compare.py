@@ -8,7 +8,7 @@
 A round takes, for every model, one turn of ours (the command, once) and one of every peer, mode
 and `what`, so that a slow minute of the machine hits all alike; who goes first changes from round to
 round. The figure of a measure is the least of its rounds' minima; the median, that of their
-medians. Peers wait for their turn on standard input and are idle until then.
+medians. The ratio is of the fastest float32 peer to the fastest float32 of ours. Peers wait for their turn on standard input and are idle until then.
 
 Ours prints JSON objects, one a line (one a precision, say): {"model", "precision", "isa", "threads",
 "batch_size", "train_step_ms": {"min", "median"}, "predict_batch_ms": {..}, "predict_one_ms": {..}}. `--ours`
@@ -104,8 +104,10 @@ def summary(times, models, whats):
             if not measures:
                 continue
             least = lambda labels: min(labels, key=lambda x: measures[x]["min_ms"], default=None)  # noqa: E731
-            mine = least([x for x in measures if x.startswith("sonograd")])
-            peer = least([x for x in measures if not x.startswith("sonograd")])
+            # float32 against float32: a narrower type is in the table, not in the ratio.
+            single = [x for x in measures if x.startswith("sonograd f32 ")]
+            mine = least(single or [x for x in measures if x.startswith("sonograd")])
+            peer = least([x for x in measures if not x.startswith("sonograd") and "bf16" not in x])
             ratio = None
             if mine and peer:
                 ratio = measures[peer]["min_ms"] / measures[mine]["min_ms"]

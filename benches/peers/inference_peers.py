@@ -2,8 +2,7 @@
 """ONNX Runtime or OpenVINO as a peer (`--peer onnxruntime`, `--peer openvino`): see protocol.py.
 
 Both run the same ONNX file, exported from torch_models.py with the batch size fixed, softmax
-included. They predict only. Mode `f32`; OpenVINO also `bf16`, which CPUs without such arithmetic
-run as f32.
+included. They predict only. Mode `f32`; OpenVINO also `bf16`, where it says that the CPU has it.
 """
 
 import io
@@ -74,6 +73,11 @@ def version():
 
 
 if __name__ == "__main__":
-    modes = ("f32",) if PEER == "onnxruntime" else ("f32", "bf16")
+    modes = ["f32"]
+    if PEER == "openvino":
+        import openvino
+
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            modes.append("bf16")
     measures = [(m, mode, w) for m in protocol.MODELS for mode in modes for w in protocol.WHATS[1:]]
     protocol.main(PEER, version(), THREADS, measures, prepare)

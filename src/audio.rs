@@ -7,14 +7,16 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-pub mod au;
+mod au;
 pub mod decibel;
 pub mod decode;
 pub mod extractor;
 pub mod front_end;
 pub mod mel;
+mod pcm;
 pub mod resample;
 pub mod stft;
+mod wav;
 
 pub use extractor::{Extractor, Worker};
 pub use front_end::FrontEnd;
@@ -62,7 +64,9 @@ pub fn load(path: &Path) -> Result<Vec<f32>> {
 /// [`Error::Io`] where the file cannot be written, [`Error::Usage`] for samples that are not finite; in
 /// both cases nothing stands under `path` that did not before.
 pub fn write_wav(path: &Path, samples: &[f32], sample_rate: u32) -> Result<()> {
-    if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
+    if !largest_magnitude(samples).is_finite()
+        && let Some(at) = samples.iter().position(|sample| !sample.is_finite())
+    {
         return Err(Error::Usage(format!(
             "{}: sample {at} is {}, which a WAV file cannot hold",
             path.display(),
@@ -88,4 +92,14 @@ pub fn write_wav(path: &Path, samples: &[f32], sample_rate: u32) -> Result<()> {
         }
         writer.finalize().map_err(io_error)
     })
+}
+
+/// The largest absolute value; NaN or infinite where a sample is, 0 of nothing.
+fn largest_magnitude(samples: &[f32]) -> f32 {
+    // Without their sign, floats are ordered as their bits are, NaN last; integers have a maximum that
+    // the compiler turns into SIMD.
+    let bits = samples.iter().fold(0, |most: i32, sample| {
+        most.max(sample.abs().to_bits().cast_signed())
+    });
+    f32::from_bits(bits.cast_unsigned())
 }

@@ -26,7 +26,9 @@ pub fn write_atomic(
     // A temporary file is its owner's alone; one that stays gets what the umask leaves, as any new file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(Error::io("write", path))?;
+    let mut file = builder
+        .tempfile_in(folder)
+        .map_err(Error::io("write", path))?;
     let mut buffer = BufWriter::new(file.as_file_mut());
     write(&mut buffer)
         .and_then(|()| buffer.flush())

@@ -1,12 +1,16 @@
 //! Files that are not what they should be: an error that names the file, never a panic.
 
+#![allow(clippy::unwrap_used, reason = "what a test misses is its failure")]
+
 use std::path::{Path, PathBuf};
 
 use sonograd::Error;
 use sonograd::audio;
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/audio").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures/audio")
+        .join(name)
 }
 
 /// The message of loading a file of these bytes, which must name it.
@@ -30,7 +34,9 @@ fn wav(samples: &[f32]) -> Vec<u8> {
         sample_format: hound::SampleFormat::Float,
     };
     let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
-    samples.iter().for_each(|sample| writer.write_sample(*sample).unwrap());
+    samples
+        .iter()
+        .for_each(|sample| writer.write_sample(*sample).unwrap());
     writer.finalize().unwrap();
     file.into_inner()
 }
@@ -38,19 +44,27 @@ fn wav(samples: &[f32]) -> Vec<u8> {
 #[test]
 fn what_is_no_sound_is_refused() {
     assert!(message("empty.wav", b"").contains("empty"));
-    assert!(message("notes.wav", &b"These are notes about a song. ".repeat(999)).contains("no sound"));
+    assert!(
+        message("notes.wav", &b"These are notes about a song. ".repeat(999)).contains("no sound")
+    );
     assert!(message("short.wav", b"RIFF").contains("convert"));
     assert!(message("none.wav", &wav(&[])).contains("no samples"));
     message("zeros.mp3", &[0; 100_000]);
     message("page.mp3", b"<!DOCTYPE html><html><body>404</body></html>");
     let text = message("opus.ogg", &std::fs::read(fixture("opus.ogg")).unwrap());
-    assert!(text.contains("codec") || text.contains("no audio track"), "{text}");
+    assert!(
+        text.contains("codec") || text.contains("no audio track"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_missing_file_and_a_folder_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    for path in [folder.path().join("absent.wav"), folder.path().to_path_buf()] {
+    for path in [
+        folder.path().join("absent.wav"),
+        folder.path().to_path_buf(),
+    ] {
         let error = audio::load(&path).unwrap_err();
         assert!(matches!(error, Error::Io { .. }), "{error:?}");
         assert!(error.to_string().contains(path.to_str().unwrap()));
@@ -104,17 +118,31 @@ fn a_file_cut_off_is_told_by_both_counts() {
 #[test]
 fn no_cut_and_no_flipped_byte_panics() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["sweep.flac", "sweep.aiff", "sweep.mp3", "sweep.m4a", "sweep.ogg", "sweep.aac", "sweep.mka"] {
+    for name in [
+        "sweep.flac",
+        "sweep.aiff",
+        "sweep.mp3",
+        "sweep.m4a",
+        "sweep.ogg",
+        "sweep.aac",
+        "sweep.mka",
+    ] {
         let whole = std::fs::read(fixture(name)).unwrap();
         let path = folder.path().join(name);
         for cut in (0..whole.len()).step_by(whole.len() / 40 + 1) {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let _ = audio::load(&path);
             let mut damaged = whole.clone();
-            damaged[cut..].iter_mut().take(3).for_each(|byte| *byte ^= 0xa5);
+            damaged[cut..]
+                .iter_mut()
+                .take(3)
+                .for_each(|byte| *byte ^= 0xa5);
             std::fs::write(&path, &damaged).unwrap();
             if let Ok(samples) = audio::load(&path) {
-                assert!(samples.iter().all(|sample| sample.is_finite()), "{name} at {cut}");
+                assert!(
+                    samples.iter().all(|sample| sample.is_finite()),
+                    "{name} at {cut}"
+                );
             }
         }
     }
@@ -130,5 +158,10 @@ fn a_damaged_packet_costs_no_more_than_itself() {
     file[middle..middle + 40].fill(0);
     std::fs::write(&path, &file).unwrap();
     let rest = audio::load(&path).unwrap();
-    assert!(rest.len() + 3 * 576 >= whole.len(), "{} of {}", rest.len(), whole.len());
+    assert!(
+        rest.len() + 3 * 576 >= whole.len(),
+        "{} of {}",
+        rest.len(),
+        whole.len()
+    );
 }

@@ -3,6 +3,8 @@
 //! The fixture is four seconds; `SONOGRAD_REFERENCE` may name a folder with the whole recording
 //! (`signal.wav`, `signal.safetensors`) to be held to the same tolerance.
 
+#![allow(clippy::unwrap_used, reason = "what a test misses is its failure")]
+
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
@@ -22,7 +24,12 @@ fn fixtures() -> PathBuf {
 fn words(file: &SafeTensors<'_>, name: &str) -> Option<Vec<[u8; 4]>> {
     let tensor = file.tensor(name).ok()?;
     let bytes = tensor.data();
-    Some(bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]).collect())
+    Some(
+        bytes
+            .chunks_exact(4)
+            .map(|b| [b[0], b[1], b[2], b[3]])
+            .collect(),
+    )
 }
 
 /// Mean and maximum of the differences, the latter where librosa's value stands clear of its floor.
@@ -67,7 +74,10 @@ fn check(wav: &Path, recorded: &Path) {
             None => all,
         };
         let (mean, max) = differences(&got, &want, slice);
-        eprintln!("{front_end}: {} slices, mean {mean:.2e} dB, max {max:.2e} dB", got.len() / slice);
+        eprintln!(
+            "{front_end}: {} slices, mean {mean:.2e} dB, max {max:.2e} dB",
+            got.len() / slice
+        );
         assert!(mean <= MEAN, "{front_end}: mean {mean} dB");
         assert!(max <= MAX, "{front_end}: max {max} dB");
     }
@@ -76,14 +86,20 @@ fn check(wav: &Path, recorded: &Path) {
 #[test]
 fn features_are_librosas() {
     let folder = fixtures();
-    check(&folder.join("librosa.wav"), &folder.join("librosa.safetensors"));
+    check(
+        &folder.join("librosa.wav"),
+        &folder.join("librosa.safetensors"),
+    );
 }
 
 #[test]
 fn features_of_the_whole_recording_are_librosas() {
     if let Some(folder) = std::env::var_os("SONOGRAD_REFERENCE") {
         let folder = Path::new(&folder);
-        check(&folder.join("signal.wav"), &folder.join("signal.safetensors"));
+        check(
+            &folder.join("signal.wav"),
+            &folder.join("signal.safetensors"),
+        );
     }
 }
 

@@ -61,16 +61,25 @@ mod tests {
             x *= 1.000_37;
         }
         assert!(worst < 2e-5, "{worst} dB off");
-        for (x, db) in [(1.0, 0.0), (2.0, 3.010_299_96), (1e-10, -100.0), (0.5, -3.010_299_96)] {
+        for (x, db) in [
+            (1.0, 0.0),
+            (2.0, 3.010_299_96),
+            (1e-10, -100.0),
+            (0.5, -3.010_299_96),
+        ] {
             assert!((f64::from(decibels(x)) - db).abs() < 1e-5, "{x}");
         }
     }
 
     #[test]
     fn the_floor_is_80_db_below_the_loudest() {
-        let mut values = vec![1e-30, 0.0, 1.0, 1e-5, 100.0, 1e-7, 2e-6, 1e-6, 0.9e-6, 5.0, 1e-9];
+        let mut values = vec![
+            1e-30, 0.0, 1.0, 1e-5, 100.0, 1e-7, 2e-6, 1e-6, 0.9e-6, 5.0, 1e-9,
+        ];
         power_to_db(&mut values);
-        let want = [-60.0, -60.0, 0.0, -50.0, 20.0, -60.0, -56.9897, -60.0, -60.0, 6.9897, -60.0];
+        let want = [
+            -60.0, -60.0, 0.0, -50.0, 20.0, -60.0, -56.9897, -60.0, -60.0, 6.9897, -60.0,
+        ];
         for (value, want) in values.iter().zip(want) {
             assert!((value - want).abs() < 1e-4, "{values:?}");
         }
@@ -80,7 +89,10 @@ mod tests {
     fn silence_is_minus_100_db() {
         let mut values = vec![0.0; 13];
         power_to_db(&mut values);
-        assert!(values.iter().all(|v| (v + 100.0).abs() < 1e-4), "{values:?}");
+        assert!(
+            values.iter().all(|v| (v + 100.0).abs() < 1e-4),
+            "{values:?}"
+        );
         power_to_db(&mut []);
     }
 }

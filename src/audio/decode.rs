@@ -1,9 +1,10 @@
 //! From a file to mono samples at the file's own rate.
 //!
-//! Symphonia decodes WAV, AIFF, FLAC, MP3, Ogg Vorbis, AAC in MP4 or ADTS and Matroska; Sun/NeXT `.au` is
-//! read by [`au`]. Encoder delay and padding are cut off where the file tells them
+//! Symphonia decodes AIFF, FLAC, MP3, Ogg Vorbis, AAC in MP4 or ADTS, Matroska and WAV of ADPCM; plain WAV
+//! and Sun/NeXT `.au` have small readers of their own. Encoder delay and padding are cut off where the file tells them
 //! (LAME's tag in MP3, Ogg Vorbis); AAC keeps its priming samples, 1024 and more of near silence.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,7 @@ use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 
-use crate::audio::au;
+use crate::audio::{au, largest_magnitude, wav};
 use crate::error::{Error, Result};
 
 /// Decoded sound.
@@ -50,26 +51,47 @@ pub fn decode(path: &Path) -> Result<Audio> {
     if got == 0 {
         return Err(Error::file(path, format!("the file is empty: {WAY_OUT}")));
     }
-    file.rewind().map_err(Error::io("read", path))?;
     if &magic == b"OggS" && ogg_is_cut(&mut file).map_err(Error::io("read", path))? {
         return Err(Error::file(
             path,
             format!("it is cut off within its last Ogg page: {WAY_OUT}"),
         ));
     }
-    let audio = if &magic == au::MAGIC {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-        au::decode(&bytes)
-    } else {
-        // A damaged file must not end a run over a thousand songs, even where it finds an assertion in
-        // the decoder. Nothing that the decoder touched is used afterwards.
-        catch_unwind(AssertUnwindSafe(|| decode_symphonia(path, file)))
-            .unwrap_or_else(|_| Err(format!("the decoder gave up on it: {WAY_OUT}")))
+    let own = match &magic {
+        au::MAGIC => Some(au::decode(&read_all(&mut file, path)?)),
+        b"RIFF" => wav::decode(&read_all(&mut file, path)?),
+        _ => None,
+    };
+    let audio = match own {
+        Some(audio) => audio,
+        None => {
+            file.rewind().map_err(Error::io("read", path))?;
+            // A damaged file must not end a run over a thousand songs, even where it finds an assertion
+            // in the decoder. Nothing that the decoder touched is used afterwards.
+            catch_unwind(AssertUnwindSafe(|| decode_symphonia(path, file)))
+                .unwrap_or_else(|_| Err(format!("the decoder gave up on it: {WAY_OUT}")))
+        }
     };
     audio
         .and_then(check)
         .map_err(|reason| Error::file(path, reason))
+}
+
+/// The whole of an opened file.
+fn read_all(file: &mut File, path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+/// What is wrong with a file that has fewer samples a channel than its header says.
+pub(crate) fn cut_off(promised: impl Display, there: impl Display) -> String {
+    format!(
+        "it is cut off: its header says {promised} samples a channel, but only {there} can be read: \
+         {WAY_OUT}"
+    )
 }
 
 /// Reads until the buffer is full or the file ends.
@@ -97,7 +119,6 @@ fn ogg_is_cut(file: &mut File) -> io::Result<bool> {
     file.seek(SeekFrom::Start(length.saturating_sub(LONGEST_PAGE)))?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail)?;
-    file.rewind()?;
     let Some(page) = tail.windows(4).rposition(|word| word == b"OggS") else {
         return Ok(false);
     };
@@ -117,16 +138,15 @@ fn check(audio: Audio) -> std::result::Result<Audio, String> {
     if audio.sample_rate == 0 {
         return Err("its header gives a sample rate of 0 Hz".to_owned());
     }
-    // One pass that the compiler turns into SIMD; what it finds is looked up afterwards.
-    if audio.samples.iter().all(|sample| sample.abs() <= LARGEST) {
+    let largest = largest_magnitude(&audio.samples);
+    if largest <= LARGEST {
         return Ok(audio);
     }
     let not_finite = audio.samples.iter().position(|sample| !sample.is_finite());
     Err(match not_finite {
         Some(at) => format!("sample {at} is {}: {WAY_OUT}", audio.samples[at]),
         None => {
-            let peak = audio.samples.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
-            format!("its samples go up to {peak}, where full scale is 1: scale them down")
+            format!("its samples go up to {largest}, where full scale is 1: scale them down")
         }
     })
 }
@@ -179,9 +199,9 @@ fn decode_symphonia(path: &Path, file: File) -> std::result::Result<Audio, Strin
             Fault::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 format!("it ends within its header: {WAY_OUT}")
             }
-            fault => format!(
-                "it is no sound that can be read, whatever its name ({fault}): {WAY_OUT}"
-            ),
+            fault => {
+                format!("it is no sound that can be read, whatever its name ({fault}): {WAY_OUT}")
+            }
         })?;
     let mut track = open_track(&*format)?;
     let mut mono = Mono::default();
@@ -219,10 +239,7 @@ fn decode_symphonia(path: &Path, file: File) -> std::result::Result<Audio, Strin
     if let Some((promised, slack)) = track.promised {
         let there = audio.samples.len() as u64 + lost_frames;
         if there + slack < promised {
-            return Err(format!(
-                "it is cut off: its header says {promised} samples a channel, but only {there} can be \
-                 read: {WAY_OUT}"
-            ));
+            return Err(cut_off(promised, there));
         }
     }
     // One or two packets are lost at the start of an MP3 that was cut out of another.
@@ -283,7 +300,7 @@ impl Mono {
 }
 
 /// Appends the mean of each frame of interleaved channels.
-pub(crate) fn push_mean(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
+fn push_mean(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
     match channels {
         1 => mono.extend_from_slice(interleaved),
         2 => mono.extend(interleaved.chunks_exact(2).map(|f| 0.5 * (f[0] + f[1]))),

@@ -126,7 +126,10 @@ impl FrontEnd {
     pub fn slice_seconds(self, i: usize) -> (f64, f64) {
         let start = self.slice_start(i);
         let rate = f64::from(SAMPLE_RATE);
-        (start as f64 / rate, (start + self.slice_len()) as f64 / rate)
+        (
+            start as f64 / rate,
+            (start + self.slice_len()) as f64 / rate,
+        )
     }
 
     /// Every constant between a file's bytes and its features, as text: equal text means equal
@@ -178,7 +181,10 @@ mod tests {
     #[test]
     fn windows_start_rounded_half_to_even() {
         let starts: Vec<usize> = (0..10).map(|i| FrontEnd::Windows.slice_start(i)).collect();
-        assert_eq!(starts, [0, 1102, 2205, 3308, 4410, 5512, 6615, 7718, 8820, 9922]);
+        assert_eq!(
+            starts,
+            [0, 1102, 2205, 3308, 4410, 5512, 6615, 7718, 8820, 9922]
+        );
     }
 
     #[test]
@@ -201,7 +207,11 @@ mod tests {
                     .count()
             };
             for n in (0..12_000).chain(44_000..44_200).chain(88_100..88_300) {
-                assert_eq!(front_end.slice_count(n), fits(n), "{front_end} of {n} samples");
+                assert_eq!(
+                    front_end.slice_count(n),
+                    fits(n),
+                    "{front_end} of {n} samples"
+                );
             }
         }
     }
@@ -209,20 +219,38 @@ mod tests {
     #[test]
     fn a_short_song_is_told_its_length() {
         assert_eq!(FrontEnd::Segments.require_slice(44_100).unwrap(), 1);
-        let error = FrontEnd::Segments.require_slice(44_099).unwrap_err().to_string();
-        assert!(error.contains("1.99 s") && error.contains("2.00 s"), "{error}");
+        let error = FrontEnd::Segments
+            .require_slice(44_099)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("1.99 s") && error.contains("2.00 s"),
+            "{error}"
+        );
         assert!(FrontEnd::Windows.require_slice(0).is_err());
     }
 
     #[test]
     fn names_go_both_ways() {
         for front_end in FrontEnd::ALL {
-            assert_eq!(front_end.to_string().parse::<FrontEnd>().unwrap(), front_end);
+            assert_eq!(
+                front_end.to_string().parse::<FrontEnd>().unwrap(),
+                front_end
+            );
             let json = serde_json::to_string(&front_end).unwrap();
             assert_eq!(json, format!("\"{front_end}\""));
             assert_eq!(serde_json::from_str::<FrontEnd>(&json).unwrap(), front_end);
         }
-        assert!("segment".parse::<FrontEnd>().unwrap_err().to_string().contains("segments"));
-        assert_ne!(FrontEnd::Segments.constants(), FrontEnd::Windows.constants());
+        assert!(
+            "segment"
+                .parse::<FrontEnd>()
+                .unwrap_err()
+                .to_string()
+                .contains("segments")
+        );
+        assert_ne!(
+            FrontEnd::Segments.constants(),
+            FrontEnd::Windows.constants()
+        );
     }
 }

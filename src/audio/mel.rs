@@ -79,7 +79,10 @@ impl MelBank {
                 })
                 .collect();
             let bin = row.iter().position(|w| *w > 0.0).unwrap_or(0);
-            let end = row.iter().rposition(|w| *w > 0.0).map_or(bin, |last| last + 1);
+            let end = row
+                .iter()
+                .rposition(|w| *w > 0.0)
+                .map_or(bin, |last| last + 1);
             let len = (end - bin).next_multiple_of(LANES);
             bank.rows.push(Row { bin, len });
             let start = bank.weights.len();
@@ -142,7 +145,14 @@ mod tests {
     #[test]
     fn the_scale_is_slaneys() {
         // librosa.hz_to_mel(60) and its documentation's [110, 220, 440] → [1.65, 3.3, 6.6].
-        for (hz, mel) in [(60.0, 0.9), (110.0, 1.65), (220.0, 3.3), (440.0, 6.6), (1e3, 15.0), (6.4e3, 42.0)] {
+        for (hz, mel) in [
+            (60.0, 0.9),
+            (110.0, 1.65),
+            (220.0, 3.3),
+            (440.0, 6.6),
+            (1e3, 15.0),
+            (6.4e3, 42.0),
+        ] {
             assert!((hz_to_mel(hz) - mel).abs() < 1e-12, "{hz} Hz");
             assert!((mel_to_hz(mel) - hz).abs() < 1e-9, "{mel} mel");
         }
@@ -169,7 +179,10 @@ mod tests {
                 assert!((sum - 1.0).abs() < 1e-5, "{mels} mels, bin {bin}: {sum}");
             }
             for (m, row) in matrix.iter().enumerate() {
-                assert!(row.iter().any(|w| *w > 0.0), "filter {m} of {mels} is empty");
+                assert!(
+                    row.iter().any(|w| *w > 0.0),
+                    "filter {m} of {mels} is empty"
+                );
                 assert!(row.iter().all(|w| *w >= 0.0));
             }
         }

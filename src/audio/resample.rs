@@ -40,7 +40,9 @@ pub fn resample(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>> {
         ((2 * len * to + from) / (2 * from)) as usize
     };
     let failed = |error: &dyn std::fmt::Display| {
-        Error::Data(format!("cannot resample from {from} Hz to {to} Hz: {error}"))
+        Error::Data(format!(
+            "cannot resample from {from} Hz to {to} Hz: {error}"
+        ))
     };
 
     let block = block(from, to);
@@ -102,7 +104,9 @@ mod tests {
 
     #[test]
     fn a_sine_stays_itself_and_in_place() {
-        for rate in [8_000, 11_025, 16_000, 22_051, 32_000, 44_100, 48_000, 96_000, 192_000, 37_123] {
+        for rate in [
+            8_000, 11_025, 16_000, 22_051, 32_000, 44_100, 48_000, 96_000, 192_000, 37_123,
+        ] {
             let hz = 0.35 * f64::from(rate.min(22_050));
             let got = resample(&sine(hz, rate, rate as usize), rate, 22_050).unwrap();
             let db = snr(&got, &sine(hz, 22_050, 22_050));
@@ -116,7 +120,8 @@ mod tests {
         for (rate, hz) in [(44_100, 11_500.0), (48_000, 15_000.0), (96_000, 40_000.0)] {
             let got = resample(&sine(hz, rate, rate as usize), rate, 22_050).unwrap();
             let inner = &got[5_000..17_000];
-            let power = inner.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / inner.len() as f64;
+            let power =
+                inner.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / inner.len() as f64;
             assert!(10.0 * (power / 0.125).log10() < -100.0, "{hz} Hz of {rate}");
         }
     }
@@ -127,7 +132,11 @@ mod tests {
             for len in [1usize, 2, 3, 999, 1_000, 4_411] {
                 let exact = len as f64 * 22_050.0 / f64::from(rate);
                 let got = resample(&sine(100.0, rate, len), rate, 22_050).unwrap();
-                assert!((got.len() as f64 - exact).abs() <= 0.5, "{len} at {rate} Hz: {}", got.len());
+                assert!(
+                    (got.len() as f64 - exact).abs() <= 0.5,
+                    "{len} at {rate} Hz: {}",
+                    got.len()
+                );
                 assert!(got.iter().all(|x| x.is_finite()));
             }
         }
@@ -139,7 +148,9 @@ mod tests {
             let mut impulse = vec![0.0; rate as usize];
             impulse[at] = 1.0;
             let got = resample(&impulse, rate, 22_050).unwrap();
-            let peak = (0..got.len()).max_by(|a, b| got[*a].total_cmp(&got[*b])).unwrap();
+            let peak = (0..got.len())
+                .max_by(|a, b| got[*a].total_cmp(&got[*b]))
+                .unwrap();
             assert_eq!(peak, at * 22_050 / rate as usize, "{rate}");
         }
     }
@@ -147,7 +158,10 @@ mod tests {
     #[test]
     fn odd_rates_and_nothing_are_answered() {
         assert!(resample(&[], 44_100, 22_050).unwrap().is_empty());
-        assert_eq!(resample(&[0.5, -0.25], 22_050, 22_050).unwrap(), [0.5, -0.25]);
+        assert_eq!(
+            resample(&[0.5, -0.25], 22_050, 22_050).unwrap(),
+            [0.5, -0.25]
+        );
         for rate in [0, 999, 384_001, u32::MAX] {
             assert!(resample(&[0.0; 10], rate, 22_050).is_err());
         }

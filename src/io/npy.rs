@@ -45,7 +45,7 @@ fn header(shape: &Shape) -> String {
         _ => extents.trim_end_matches(", "),
     };
     let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({extents}), }}");
-    while (PREFIX + text.len() + 1) % ALIGNMENT != 0 {
+    while !(PREFIX + text.len() + 1).is_multiple_of(ALIGNMENT) {
         text.push(' ');
     }
     text.push('\n');

@@ -1,4 +1,5 @@
 //! The data side as a caller sees it: folders of small songs, splits, the cache, batches.
+#![allow(clippy::unwrap_used, reason = "what a test misses is its failure")]
 
 #[path = "data/batches.rs"]
 mod batches;

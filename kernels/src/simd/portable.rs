@@ -123,7 +123,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn select(self, mask: f32x4, a: f32x4, b: f32x4) -> f32x4 {
-        mask.blend(a, b)
+        mask.bitselect(a, b)
     }
     #[inline(always)]
     fn nonzero_bits(self, a: f32x4) -> u32 {

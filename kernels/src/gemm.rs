@@ -6,8 +6,7 @@
 //!     for a panel of n                         2 registers wide, the last one narrower
 //!       for a tile of m                        6 rows with 16 registers, 12 with 32
 //!         for k: accumulators += broadcast(A[row, k]) * B[k, panel]
-//!         C tile (+)= accumulators
-//!       bias and activation of the panel's part of C after the last block of k
+//!         C tile (+)= accumulators, which begin with the bias; the activation after the last block of k
 //! ```
 //!
 //! A is read where it stands while its k run is contiguous; a transposed A is copied tile by tile first. The rows of

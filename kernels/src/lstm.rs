@@ -361,14 +361,15 @@ unsafe fn multiply<S: Simd, const R: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         for step in 0..k {
-            let mut weights = [s.zero(); 4];
-            for gate in 0..4 {
-                weights[gate] = s.load(packed.add(gate * S::LANES));
-            }
+            // The rows' values are held and the weights pass by: 12 + 3 + 1 of 16 registers.
+            let mut values = [s.zero(); R];
             for r in 0..R {
-                let a = s.splat(*a.add(r * row_stride + step));
-                for gate in 0..4 {
-                    local[r][gate] = s.mul_add(a, weights[gate], local[r][gate]);
+                values[r] = s.splat(*a.add(r * row_stride + step));
+            }
+            for gate in 0..4 {
+                let weights = s.load(packed.add(gate * S::LANES));
+                for r in 0..R {
+                    local[r][gate] = s.mul_add(values[r], weights, local[r][gate]);
                 }
             }
             packed = packed.add(4 * S::LANES);

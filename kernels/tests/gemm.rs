@@ -6,7 +6,7 @@ mod checks;
 use checks::{HALF_ULP, assert_near, guarded, numbers, set, wide};
 use proptest::prelude::*;
 use sonograd_kernels::gemm::{self, Matrix};
-use sonograd_kernels::{Activation, Isa, Kernels, reference};
+use sonograd_kernels::{Activation, AlignedVec, Isa, Kernels, reference};
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, Copy)]
@@ -153,7 +153,7 @@ fn check(case: Case) {
         .collect();
     gemm::matrixmultiply_gemm(m, n, k, a_matrix, b_matrix, &mut c, c_stride, accumulate);
     assert_near(
-        &Kernels::available().next().unwrap(),
+        Kernels::available().next().expect("portable"),
         "matrixmultiply",
         &c,
         &plain,
@@ -278,10 +278,13 @@ fn avx2_beats_portable() {
         return;
     };
     let (m, n, k) = (96, 256, 256);
-    let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
-    let mut c = vec![0.0; m * n];
-    let mut scratch =
-        vec![0.0; gemm::gemm_scratch_len(m, n, k, 4).max(gemm::gemm_scratch_len(m, n, k, 8))];
+    // Aligned: loads that straddle cache lines would cost the wider registers more.
+    let (mut a, mut b) = (AlignedVec::zeros(m * k), AlignedVec::zeros(k * n));
+    a.copy_from_slice(&numbers(m * k, 1));
+    b.copy_from_slice(&numbers(k * n, 2));
+    let mut c = AlignedVec::zeros(m * n);
+    let scratch_len = gemm::gemm_scratch_len(m, n, k, 4).max(gemm::gemm_scratch_len(m, n, k, 8));
+    let mut scratch = AlignedVec::zeros(scratch_len);
     let mut best = [Duration::MAX; 2];
     for _ in 0..200 {
         for (kernels, best) in [portable, avx2].into_iter().zip(&mut best) {

@@ -46,7 +46,6 @@ pub(crate) unsafe fn panels<S: Simd>(
     let blocks = Blocks::new(m, n, k, S::LANES);
     // A transposed A is copied where several panels read it.
     let copy_a = a.column_stride != 1 && n > 2 * panel_columns(S::LANES);
-    let finishes = bias.is_some() || activation != Activation::Linear;
     let k_blocks = k.div_ceil(blocks.k.max(1)).max(1);
     let m_blocks = m.div_ceil(blocks.m);
     // SAFETY: `check_panels` holds A, B, C, the bias and the scratch to the sizes that these loops stay below.
@@ -107,6 +106,10 @@ pub(crate) unsafe fn panels<S: Simd>(
                             c_row: c_stride,
                             columns,
                             accumulate: accumulate || k_block > 0,
+                            bias: match bias {
+                                Some(bias) if k_block == 0 => bias.as_ptr().add(column),
+                                _ => std::ptr::null(),
+                            },
                         };
                         if !narrow {
                             tile_of_rows::<S, 2>(s, rows, operands);
@@ -119,15 +122,10 @@ pub(crate) unsafe fn panels<S: Simd>(
                         } else {
                             tile_of_rows::<S, 1>(s, rows, operands);
                         }
+                        if activation != Activation::Linear && k_block + 1 == k_blocks {
+                            finish(s, rows, operands, activation);
+                        }
                         row += rows;
-                    }
-                    if finishes && k_block + 1 == k_blocks {
-                        let bias = match bias {
-                            Some(bias) => bias.as_ptr().add(column),
-                            None => std::ptr::null(),
-                        };
-                        let c = c.as_mut_ptr().add(top * c_stride + column);
-                        finish(s, mc, columns, c, c_stride, bias, activation);
                     }
                     column += width;
                 }

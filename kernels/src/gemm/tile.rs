@@ -18,15 +18,31 @@ pub(crate) struct Operands {
     pub(crate) columns: usize,
     /// Adds to C.
     pub(crate) accumulate: bool,
+    /// Added to every row; null for none.
+    pub(crate) bias: *const f32,
 }
 
-/// `C[R, columns] = A[R, k] * B[k, V * LANES] (+ C)`
+/// `C[R, columns] = A[R, k] * B[k, V * LANES] (+ C) (+ bias)`
 ///
 /// # Safety
-/// A, B and C hold what the strides and sizes reach; `columns <= V * LANES <= 32`.
+/// A, B, C and the bias hold what the strides and sizes reach; `columns <= V * LANES <= 32`.
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const V: usize>(s: S, o: Operands) {
-    let mut sums = [[s.zero(); V]; R];
+    let mut start = [s.zero(); V];
+    if !o.bias.is_null() {
+        for v in 0..V {
+            let rest = o.columns.saturating_sub(v * S::LANES);
+            // SAFETY: the caller's promise; registers that lie behind the columns read nothing.
+            start[v] = unsafe {
+                if rest >= S::LANES {
+                    s.load(o.bias.add(v * S::LANES))
+                } else {
+                    s.load_partial(o.bias.wrapping_add(v * S::LANES), rest)
+                }
+            };
+        }
+    }
+    let mut sums = [start; R];
     let mut b = o.b;
     // Three rows share a pointer: offsets 0, 1 and 2 times the stride are addressing modes.
     let mut rows = [o.a; 4];
@@ -70,12 +86,24 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(s: S, o: Operands) {
                     s.store(buffer.as_mut_ptr().add((r * V + v) * S::LANES), sums[r][v]);
                 }
             }
-            for r in 0..R {
-                let (row, sums) = (o.c.add(r * o.c_row), &buffer[r * V * S::LANES..]);
-                for column in 0..o.columns {
-                    let old = if o.accumulate { *row.add(column) } else { 0.0 };
-                    *row.add(column) = sums[column] + old;
-                }
+            write_columns(R, V * S::LANES, &buffer, o);
+        }
+    }
+}
+
+/// Writes the first columns of rows of `width` sums. Not SIMD, so it need not be inlined: one copy serves every tile.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(never)]
+unsafe fn write_columns(rows: usize, width: usize, sums: &[f32], o: Operands) {
+    for r in 0..rows {
+        let sums = &sums[r * width..][..o.columns];
+        for (column, sum) in sums.iter().enumerate() {
+            // SAFETY: the caller's promise: C has `columns` values in each of the tile's rows.
+            unsafe {
+                let to = o.c.add(r * o.c_row + column);
+                *to = if o.accumulate { *to + sum } else { *sum };
             }
         }
     }
@@ -109,43 +137,32 @@ pub(crate) unsafe fn tile_of_rows<S: Simd, const V: usize>(s: S, rows: usize, o:
     }
 }
 
-/// `C = activation(C + bias)` of rows x columns; a null bias is 0.
+/// `C = activation(C)` of rows x columns, which the tile has just written.
 ///
 /// # Safety
-/// C holds the rows, the bias `columns` values.
+/// C holds the rows.
 #[inline(always)]
-pub(crate) unsafe fn finish<S: Simd>(
-    s: S,
-    rows: usize,
-    columns: usize,
-    c: *mut f32,
-    c_row: usize,
-    bias: *const f32,
-    activation: Activation,
-) {
+pub(crate) unsafe fn finish<S: Simd>(s: S, rows: usize, o: Operands, activation: Activation) {
+    // Hidden from the optimiser, which would hoist these registers out of the loops and so take them from the
+    // accumulators of every tile.
+    let zero = s.splat(std::hint::black_box(0.0));
+    let slope = match activation {
+        Activation::LeakyRelu { slope } => s.splat(std::hint::black_box(slope)),
+        _ => zero,
+    };
     // SAFETY: the caller's promise.
     unsafe {
         for row in 0..rows {
-            let row = c.add(row * c_row);
+            let row = o.c.add(row * o.c_row);
             let mut column = 0;
-            while column < columns {
-                let width = S::LANES.min(columns - column);
+            while column < o.columns {
+                let width = S::LANES.min(o.columns - column);
                 let to = row.add(column);
                 if width == S::LANES {
-                    let add = if bias.is_null() {
-                        s.zero()
-                    } else {
-                        s.load(bias.add(column))
-                    };
-                    s.store(to, activate(s, activation, s.add(s.load(to), add)));
+                    s.store(to, activate(s, activation, zero, slope, s.load(to)));
                 } else {
-                    let add = if bias.is_null() {
-                        s.zero()
-                    } else {
-                        s.load_partial(bias.add(column), width)
-                    };
-                    let x = s.add(s.load_partial(to, width), add);
-                    s.store_partial(to, activate(s, activation, x), width);
+                    let x = activate(s, activation, zero, slope, s.load_partial(to, width));
+                    s.store_partial(to, x, width);
                 }
                 column += width;
             }
@@ -154,11 +171,11 @@ pub(crate) unsafe fn finish<S: Simd>(
 }
 
 #[inline(always)]
-fn activate<S: Simd>(s: S, activation: Activation, x: S::F) -> S::F {
+fn activate<S: Simd>(s: S, activation: Activation, zero: S::F, slope: S::F, x: S::F) -> S::F {
     match activation {
         Activation::Linear => x,
         // This order keeps NaN.
-        Activation::Relu => s.max(s.zero(), x),
-        Activation::LeakyRelu { slope } => s.select(s.gt(x, s.zero()), x, s.mul(s.splat(slope), x)),
+        Activation::Relu => s.max(zero, x),
+        Activation::LeakyRelu { .. } => s.select(s.gt(x, zero), x, s.mul(slope, x)),
     }
 }

@@ -190,7 +190,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         inputs: if needs.reads_inputs {
             &inputs
         } else {
-            &[&[]; 8][..inputs.len()]
+            &[&[] as &[f32]; 8][..inputs.len()]
         },
         output: if needs.reads_output { &output } else { &[] },
         d_output: &d_output,

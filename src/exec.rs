@@ -296,7 +296,7 @@ impl Executor {
         if outcome.loss.is_finite() {
             let (pool, kernels) = (Arc::clone(&self.pool), self.kernels);
             let (weights, gradients) = (&mut self.weights, &mut self.gradients);
-            pool.install(|| optimizer.step(kernels, &mut weights.trainable, gradients, CHUNK));
+            pool.install(|| optimizer.step(kernels, &mut weights.trainable, gradients));
             self.weights.stale = true;
         }
         Ok(outcome)

@@ -41,11 +41,35 @@ pub struct Conv2D {
     pub kernel: [usize; 2],
     /// At the edges.
     pub padding: Padding,
+    /// Of the output.
+    pub activation: Activation,
 }
 
 impl Layer for Conv2D {
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
-        let op = ops::Conv2d::new(graph.shape(input), self.filters, self.kernel, self.padding);
+        let op = ops::Conv2d::new(graph.shape(input), self.filters, self.kernel, self.padding)
+            .map(|op| op.with_activation(self.activation));
+        append(graph, name, op, &[input])
+    }
+}
+
+/// Convolution of stride 1 over steps x channels, with bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Conv1D {
+    /// Output channels.
+    pub filters: usize,
+    /// Steps.
+    pub kernel: usize,
+    /// At the ends.
+    pub padding: Padding,
+    /// Of the output.
+    pub activation: Activation,
+}
+
+impl Layer for Conv1D {
+    fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
+        let op = ops::Conv2d::new_1d(graph.shape(input), self.filters, self.kernel, self.padding)
+            .map(|op| op.with_activation(self.activation));
         append(graph, name, op, &[input])
     }
 }
@@ -84,6 +108,62 @@ impl Layer for MaxPooling2D {
     }
 }
 
+/// Max-pooling over steps x channels, window by window.
+#[derive(Debug, Clone, Copy)]
+pub struct MaxPooling1D {
+    /// Steps of a window, and from window to window.
+    pub window: usize,
+}
+
+impl Layer for MaxPooling1D {
+    fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
+        let op =
+            ops::MaxPool2d::new_1d(graph.shape(input), self.window, self.window, Padding::Valid);
+        append(graph, name, op, &[input])
+    }
+}
+
+/// Normalisation of the last axis by the batch's statistics, momentum 0.99, epsilon 1e-3.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNormalization;
+
+impl Layer for BatchNormalization {
+    fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
+        let op = ops::BatchNormalization::new(graph.shape(input));
+        append(graph, name, op, &[input])
+    }
+}
+
+/// LSTM over steps x features.
+#[derive(Debug, Clone, Copy)]
+pub struct Lstm {
+    /// Width of the state.
+    pub units: usize,
+    /// Every step's state, not only the last one's.
+    pub sequences: bool,
+}
+
+impl Layer for Lstm {
+    fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
+        let op = ops::Lstm::new(graph.shape(input), self.units, self.sequences);
+        append(graph, name, op, &[input])
+    }
+}
+
+/// Drops values in training.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropout {
+    /// The probability, in [0, 1).
+    pub rate: f32,
+}
+
+impl Layer for Dropout {
+    fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
+        let op = ops::Dropout::new(graph.shape(input), self.rate);
+        append(graph, name, op, &[input])
+    }
+}
+
 /// All axes as one.
 #[derive(Debug, Clone, Copy)]
 pub struct Flatten;
@@ -110,11 +190,14 @@ pub fn concatenate(graph: &mut Graph, name: &str, inputs: &[Var]) -> Result<Var>
 pub struct Dense {
     /// Outputs.
     pub units: usize,
+    /// Of the output.
+    pub activation: Activation,
 }
 
 impl Layer for Dense {
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
-        let op = ops::Dense::new(graph.shape(input), self.units);
+        let op = ops::Dense::new(graph.shape(input), self.units)
+            .map(|op| op.with_activation(self.activation));
         append(graph, name, op, &[input])
     }
 }

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::exec::{Executor, SliceBatch, thread_pool};
 use crate::io::reference::Reference;
 use crate::models::{Model, Size};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Rule};
 use serde::Serialize;
 use sonograd_kernels::Isa;
 
@@ -79,6 +79,7 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
     let plan = model.compile(Size {
         classes: reference.classes,
         width: reference.width,
+        dropout: false,
     })?;
     let samples = reference.samples();
     if reference.input.data().len() != samples * plan.input_shape().len() {
@@ -124,7 +125,7 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
         grad_rel_l2 = worse(grad_rel_l2, relative_l2(found, recorded.data()));
     }
 
-    let (rule, learning_rate) = Optimizer::parse(&reference.optimizer)
+    let (rule, learning_rate) = Rule::from_record(&reference.optimizer)
         .map_err(|reason| Error::file(&reference.path, reason))?;
     let mut optimizer = Optimizer::new(rule, learning_rate, trainable);
     let mut trajectory_loss_rel: f64 = 0.0;

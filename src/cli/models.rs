@@ -66,6 +66,7 @@ impl Models {
             let (graph, _) = model.build(Size {
                 classes,
                 width: self.width,
+                dropout: true,
             })?;
             let (all, kept) = counts(&graph);
             output.object(&json!({
@@ -118,7 +119,11 @@ fn summary(output: Output, model: Model, graph: &Graph) -> Result<()> {
         "Param #".into(),
         "Connected to".into(),
     ]];
-    for node in nodes {
+    // Keras writes the softmax into its dense layer.
+    for node in nodes
+        .iter()
+        .filter(|node| !node.op.as_ref().is_some_and(|op| op.is_head()))
+    {
         let extents: Vec<String> = node
             .shape
             .extents()

@@ -55,6 +55,24 @@ pub(super) struct Train {
     #[arg(long, value_name = "F")]
     learning_rate: Option<f32>,
 
+    /// sgd, momentum, nesterov, adam, adamw, adadelta, rmsprop [default: the source's]; its own learning rate is the
+    /// source's only with the source's optimiser, so give --learning-rate too
+    #[arg(long, value_name = "NAME", requires = "learning_rate")]
+    optimizer: Option<String>,
+
+    /// How the learning rate changes: constant, step:EPOCHS:FACTOR, cosine:WARM-UP-EPOCHS, plateau:EPOCHS:FACTOR
+    #[arg(long, value_name = "PLAN", default_value = "constant")]
+    schedule: String,
+
+    /// Scale all gradients together down to this norm where theirs is larger
+    #[arg(long, value_name = "F")]
+    clip_norm: Option<f32>,
+
+    /// Stop after so many epochs without a lower validation loss and keep the best epoch's weights; 0 for never
+    /// [default: the source's: 2 for window, else 0]
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<usize>,
+
     /// Multiplies the model's filters and units
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     width: f64,
@@ -130,6 +148,14 @@ impl Train {
     fn options(&self) -> Result<RunOptions> {
         let model: Model = self.model.parse()?;
         let (rule, learning_rate) = model.optimizer();
+        let rule = self.optimizer.as_deref().map_or(Ok(rule), str::parse)?;
+        if let Some(norm) = self.clip_norm
+            && !(norm > 0.0 && norm.is_finite())
+        {
+            return Err(Error::Usage(format!(
+                "--clip-norm {norm}: it is a number above 0"
+            )));
+        }
         let learning_rate = self.learning_rate.unwrap_or(learning_rate);
         if !(learning_rate > 0.0 && learning_rate.is_finite()) {
             return Err(Error::Usage(format!(
@@ -145,7 +171,11 @@ impl Train {
             batch_size: self.batch_size as usize,
             rule,
             learning_rate,
-            patience: None,
+            schedule: self.schedule.parse()?,
+            clip_norm: self.clip_norm,
+            patience: self
+                .patience
+                .map_or(model.patience(), |epochs| (epochs > 0).then_some(epochs)),
             seed: self.seed,
             isa: isa()?,
         })
@@ -377,12 +407,18 @@ impl Report<'_> {
         };
         let mut training = vec![
             ("optimiser", options.rule.to_string()),
-            ("learning rate", options.learning_rate.to_string()),
+            (
+                "learning rate",
+                format!("{}, {}", options.learning_rate, options.schedule),
+            ),
             ("batch size", options.batch_size.to_string()),
             ("epochs", options.epochs.to_string()),
             ("seed", options.seed.to_string()),
             ("width", options.width.to_string()),
         ];
+        if let Some(norm) = options.clip_norm {
+            training.push(("gradient norm", format!("at most {norm}")));
+        }
         if let Some(epoch) = fitted.restored {
             let chosen = format!(
                 "epoch {epoch}, chosen by the lowest loss on the validation songs themselves"

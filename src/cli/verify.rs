@@ -32,11 +32,15 @@ pub(super) struct Verify {
     json: bool,
 }
 
+macro_rules! built_in {
+    ($($name:literal),*) => {
+        &[$(($name, include_bytes!(concat!("../../fixtures/keras/", $name, ".safetensors")))),*]
+    };
+}
+
 /// The records built into the program.
-const BUILT_IN: &[(&str, &[u8])] = &[(
-    "parallel.safetensors",
-    include_bytes!("../../fixtures/keras/parallel.safetensors"),
-)];
+const BUILT_IN: &[(&str, &[u8])] =
+    built_in!["parallel", "cnn-rnn", "efficient", "accurate", "window"];
 
 impl Verify {
     pub(super) fn run(&self) -> Result<ExitCode> {

@@ -4,7 +4,8 @@ use super::{Size, path};
 use crate::error::Result;
 use crate::graph::{Graph, Var};
 use crate::nn::{
-    Conv2D, Dense, Flatten, LEAKY_RELU, Layer, MaxPooling2D, Padding, Softmax, concatenate,
+    Activation, Conv2D, Dense, Flatten, LEAKY_RELU, Layer, MaxPooling2D, Padding, Softmax,
+    concatenate,
 };
 
 pub(super) fn build(g: &mut Graph, size: Size) -> Result<Var> {
@@ -14,6 +15,7 @@ pub(super) fn build(g: &mut Graph, size: Size) -> Result<Var> {
     let x = concatenate(g, "concatenate", &[coarse, fine])?;
     let x = Dense {
         units: size.classes,
+        activation: Activation::Linear,
     }
     .apply(g, "classifier", x)?;
     Softmax.apply(g, "softmax", x)
@@ -31,6 +33,7 @@ fn branch(
         filters,
         kernel: [kernel; 2],
         padding: Padding::Same,
+        activation: Activation::Linear,
     }
     .apply(g, &path(name, "conv"), x)?;
     let x = LEAKY_RELU.apply(g, &path(name, "activation"), x)?;

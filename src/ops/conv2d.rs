@@ -80,6 +80,12 @@ impl Conv2d {
             ..Self::new(&input, filters, [1, kernel], padding)?
         })
     }
+
+    /// The same layer with an activation of its output.
+    pub fn with_activation(mut self, activation: Activation) -> Self {
+        self.block.activation = activation;
+        self
+    }
 }
 
 impl Op for Conv2d {

@@ -65,6 +65,12 @@ impl Dense {
             workspace
         }
     }
+
+    /// The same layer with an activation of its output.
+    pub fn with_activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
 }
 
 /// Row-major rows x columns.

@@ -5,7 +5,7 @@ use super::metrics;
 use crate::data::{Dataset, Normalisation, Split, epoch_order};
 use crate::error::{Error, Result};
 use crate::exec::{Batch, Executor};
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Schedule, Scheduler};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -21,6 +21,8 @@ pub struct FitOptions {
     pub batch_size: usize,
     /// Names the order of the segments.
     pub seed: u64,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
     /// Stop when the validation loss has not improved for so many epochs, and put back the best epoch's weights.
     pub patience: Option<usize>,
 }
@@ -147,6 +149,12 @@ pub fn fit(
     let mut good = executor.snapshot();
     let mut best: Option<(usize, f64)> = None;
     let mut step_count = 0;
+    let mut scheduler = Scheduler::new(
+        options.schedule,
+        optimizer.learning_rate,
+        options.epochs,
+        segments.div_ceil(batch_size),
+    );
     for epoch in 1..=options.epochs {
         let epoch_begin = Instant::now();
         let order = epoch_order(&split.train, options.seed, epoch);
@@ -154,6 +162,7 @@ pub fn fit(
         let (mut loss, mut correct, mut seen) = (0.0, 0, 0);
         for (step, indices) in order.chunks(batch_size).enumerate() {
             step_count += 1;
+            optimizer.learning_rate = scheduler.rate(epoch - 1, step);
             let outcome = executor.train_step(
                 &Segments {
                     dataset,
@@ -202,6 +211,7 @@ pub fn fit(
         };
         tell(Progress::Epoch(&record));
         let val_loss = record.val_loss;
+        scheduler.after_epoch(val_loss);
         fitted.history.0.push(record);
         let improved = best.is_none_or(|(_, lowest)| val_loss < lowest);
         if improved {

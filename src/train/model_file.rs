@@ -181,6 +181,7 @@ impl ModelFile {
         Size {
             classes: self.description.genres.len(),
             width: self.description.width,
+            dropout: true,
         }
     }
 

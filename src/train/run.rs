@@ -7,7 +7,7 @@ use crate::data::{Dataset, Normalisation, Source, Split, SplitKind, split};
 use crate::error::Result;
 use crate::exec::Executor;
 use crate::models::{Model, Size};
-use crate::optim::{Optimizer, Rule};
+use crate::optim::{Optimizer, Rule, Schedule};
 use serde::{Deserialize, Serialize};
 use sonograd_kernels::Isa;
 use std::sync::Arc;
@@ -31,6 +31,10 @@ pub struct RunOptions {
     pub rule: Rule,
     /// Its learning rate.
     pub learning_rate: f32,
+    /// How it changes.
+    pub schedule: Schedule,
+    /// All gradients together are scaled down to this norm; `None` for no clipping.
+    pub clip_norm: Option<f32>,
     /// Early stopping, see [`FitOptions::patience`].
     pub patience: Option<usize>,
     /// Names everything random.
@@ -91,6 +95,10 @@ pub struct Recipe {
     pub optimizer: Rule,
     /// Its learning rate.
     pub learning_rate: f32,
+    /// How it changed.
+    pub schedule: Schedule,
+    /// The gradients' largest norm.
+    pub clip_norm: Option<f32>,
     /// Early stopping's patience.
     pub patience: Option<usize>,
     /// Of everything random.
@@ -147,16 +155,19 @@ pub fn run_on(
     let size = Size {
         classes: dataset.genres.len(),
         width: options.width,
+        dropout: true,
     };
     let plan = options.model.compile(size)?;
     let trainable = plan.trainable_len();
     let mut executor = Executor::new(plan, options.batch_size, Arc::clone(&pool), options.isa)?;
     executor.initialize(options.seed);
     let mut optimizer = Optimizer::new(options.rule, options.learning_rate, trainable);
+    optimizer.clip_norm = options.clip_norm;
     let fit_options = FitOptions {
         epochs: options.epochs,
         batch_size: options.batch_size,
         seed: options.seed,
+        schedule: options.schedule,
         patience: options.patience,
     };
     // The whole loop runs inside the pool, so that a step is not handed over from outside each time.
@@ -181,6 +192,8 @@ pub fn run_on(
         batch_size: options.batch_size,
         optimizer: options.rule,
         learning_rate: options.learning_rate,
+        clip_norm: options.clip_norm,
+        schedule: options.schedule,
         patience: options.patience,
         seed: options.seed,
         isa: options.isa.to_string(),

@@ -1,0 +1,166 @@
+//! LSTM over all time steps, as one operation.
+
+use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
+use crate::shape::Shape;
+use sonograd_kernels::{Kernels, LstmShape, reference};
+
+/// An LSTM as Keras': gates i f c o, sigmoid and tanh, states start at 0.
+#[derive(Debug, Clone)]
+pub struct Lstm {
+    shape: LstmShape,
+}
+
+impl Lstm {
+    /// `units` units over an input of steps x features; the output is every step's state, or the last one's.
+    ///
+    /// # Errors
+    /// A message where the input has not two axes or there are 0 units.
+    pub fn new(input: &Shape, units: usize, sequences: bool) -> Result<Self, String> {
+        let &[steps, inputs] = input.extents() else {
+            return Err(format!("its input is steps x features, not {input}"));
+        };
+        if units == 0 {
+            return Err("0 units: it must have at least 1".into());
+        }
+        Ok(Self {
+            shape: LstmShape {
+                steps,
+                inputs,
+                units,
+                sequences,
+            },
+        })
+    }
+
+    /// Elements of the kernel and of the recurrent kernel.
+    fn kernel_lens(&self) -> (usize, usize) {
+        let LstmShape { inputs, units, .. } = self.shape;
+        (inputs * 4 * units, units * 4 * units)
+    }
+}
+
+impl Op for Lstm {
+    fn kind(&self) -> &'static str {
+        "LSTM"
+    }
+
+    fn output_shape(&self) -> Shape {
+        let LstmShape {
+            steps,
+            units,
+            sequences,
+            ..
+        } = self.shape;
+        if sequences {
+            Shape::from([steps, units])
+        } else {
+            Shape::from([units])
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let LstmShape { inputs, units, .. } = self.shape;
+        vec![
+            Parameter::new("kernel", [inputs, 4 * units], Initializer::GlorotUniform),
+            Parameter::new(
+                "recurrent_kernel",
+                [units, 4 * units],
+                Initializer::Orthogonal,
+            ),
+            Parameter::new("bias", [4 * units], Initializer::UnitForgetBias),
+        ]
+    }
+
+    fn needs(&self, samples: usize, lanes: usize) -> Needs {
+        let shape = &self.shape;
+        Needs {
+            workspace: shape.workspace_len(lanes),
+            scratch: (1..=samples)
+                .map(|rows| {
+                    shape
+                        .forward_scratch_len(rows, lanes)
+                        .max(shape.backward_scratch_len(rows, lanes))
+                })
+                .max()
+                .unwrap_or(0),
+            packed: shape.packed_len(lanes),
+            reads_inputs: true,
+            ..Needs::default()
+        }
+    }
+
+    fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
+        let (kernel, recurrent) = self.kernel_lens();
+        let (kernel, rest) = parameters.split_at(kernel);
+        kernels.lstm_pack(self.shape, kernel, &rest[..recurrent], packed);
+    }
+
+    fn forward(&self, call: &mut Forward<'_>) {
+        let (kernel, recurrent) = self.kernel_lens();
+        let bias = &call.parameters[kernel + recurrent..];
+        call.kernels.lstm_forward(
+            self.shape,
+            call.samples,
+            call.inputs[0],
+            call.packed,
+            bias,
+            call.output,
+            call.workspace,
+            call.scratch,
+        );
+    }
+
+    fn backward(&self, call: &mut Backward<'_>) {
+        let (kernel, recurrent) = self.kernel_lens();
+        let (d_kernel, rest) = call.d_parameters.split_at_mut(kernel);
+        let (d_recurrent_kernel, d_bias) = rest.split_at_mut(recurrent);
+        call.kernels.lstm_backward(
+            self.shape,
+            call.samples,
+            call.inputs[0],
+            call.output,
+            call.d_output,
+            call.workspace,
+            call.packed,
+            call.d_inputs[0].as_deref_mut(),
+            d_kernel,
+            d_recurrent_kernel,
+            d_bias,
+            call.scratch,
+        );
+    }
+
+    fn oracle(&self, samples: usize, inputs: &[&[f64]], parameters: &[f64]) -> Vec<f64> {
+        let (kernel, recurrent) = self.kernel_lens();
+        let (kernel, rest) = parameters.split_at(kernel);
+        let (recurrent_kernel, bias) = rest.split_at(recurrent);
+        let weights = reference::LstmWeights {
+            kernel: kernel.to_vec(),
+            recurrent_kernel: recurrent_kernel.to_vec(),
+            bias: bias.to_vec(),
+        };
+        reference::lstm_forward(self.shape, samples, inputs[0], &weights).output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::check;
+
+    #[test]
+    fn gradients_of_sequences_and_of_the_last_state() {
+        for (steps, inputs, units, samples) in
+            [(1, 1, 1, 1), (5, 6, 9, 3), (4, 3, 32, 5), (7, 17, 5, 16)]
+        {
+            for sequences in [true, false] {
+                let input = Shape::from([steps, inputs]);
+                check::op(
+                    &Lstm::new(&input, units, sequences).unwrap(),
+                    &[input],
+                    samples,
+                );
+            }
+        }
+    }
+}

@@ -47,7 +47,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(s: S, o: Operands) {
     unsafe {
         if V == 1 && o.a_row == 1 {
             multiply::<S, R, V, 1>(s, &mut sums, Operands { a_row: 1, ..o });
-        } else if V == 1 && o.a_step == 1 && o.k % 2 == 0 {
+        } else if V == 1 && o.a_step == 1 && o.k.is_multiple_of(2) {
             multiply::<S, R, V, 2>(s, &mut sums, Operands { a_step: 1, ..o });
         } else {
             multiply::<S, R, V, 1>(s, &mut sums, o);

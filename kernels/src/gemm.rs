@@ -11,7 +11,7 @@
 //!
 //! A is read where it stands while its k run is contiguous; a transposed A is copied tile by tile first. The rows of
 //! a block are spread evenly over its tiles, so that no tile is left with a row or two. Tiles of one register
-//! (n of up to `LANES`, and of 8 on 16 lanes) have 12 rows, which keeps skinny products at the speed of their memory.
+//! (n of up to `LANES`, and of 8 on 16 lanes) have up to 8 rows, which keeps skinny products at the speed of their memory.
 //!
 //! Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
 
@@ -113,8 +113,8 @@ pub(crate) const fn tile_rows(lanes: usize) -> usize {
     if lanes == 16 { 12 } else { 6 }
 }
 
-/// Rows of the largest tile that is one register wide.
-const NARROW_ROWS: usize = 12;
+/// Rows of the largest tile that is one register wide: as many sums as two FMA units with a latency of 4 keep busy.
+const NARROW_ROWS: usize = 8;
 
 /// Width in memory of the panel that begins where `rest` columns are left.
 pub(crate) const fn panel_width(rest: usize, lanes: usize) -> usize {

@@ -82,11 +82,14 @@ pub(crate) unsafe fn panels<S: Simd>(
                     } else {
                         tile_rows(S::LANES)
                     };
-                    let mut row = 0;
+                    let (mut row, mut done) = (0, 0);
                     while row < mc {
-                        let rows = next_tile(mc, row, most);
+                        let tile = next_tile(mc, row, most);
+                        // A narrow panel takes the tallest copied tiles in two parts.
+                        let parted = narrow && tile > NARROW_ROWS;
+                        let rows = (tile - done).min(if parted { 6 } else { tile });
                         let (a, a_row, a_step) = if copy_a {
-                            (scratch.as_ptr().add(row * kc), 1, rows)
+                            (scratch.as_ptr().add(row * kc + done), 1, tile)
                         } else {
                             let first = (top + row) * a.row_stride + depth * a.column_stride;
                             (
@@ -102,7 +105,7 @@ pub(crate) unsafe fn panels<S: Simd>(
                             a_step,
                             b: panel,
                             b_step,
-                            c: c.as_mut_ptr().add((top + row) * c_stride + column),
+                            c: c.as_mut_ptr().add((top + row + done) * c_stride + column),
                             c_row: c_stride,
                             columns,
                             accumulate: accumulate || k_block > 0,
@@ -125,7 +128,10 @@ pub(crate) unsafe fn panels<S: Simd>(
                         if activation != Activation::Linear && k_block + 1 == k_blocks {
                             finish(s, rows, operands, activation);
                         }
-                        row += rows;
+                        done += rows;
+                        if done == tile {
+                            (row, done) = (row + tile, 0);
+                        }
                     }
                     column += width;
                 }

@@ -43,29 +43,14 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(s: S, o: Operands) {
         }
     }
     let mut sums = [start; R];
-    let mut b = o.b;
-    // Three rows share a pointer: offsets 0, 1 and 2 times the stride are addressing modes.
-    let mut rows = [o.a; 4];
-    // SAFETY: the caller's promise; pointers move past the last element only after their last use.
+    // SAFETY: the caller's promise.
     unsafe {
-        for group in 1..R.div_ceil(3) {
-            rows[group] = o.a.add(3 * group * o.a_row);
-        }
-        for _ in 0..o.k {
-            let mut panel = [s.zero(); V];
-            for v in 0..V {
-                panel[v] = s.load(b.add(v * S::LANES));
-            }
-            for r in 0..R {
-                let a = s.splat(*rows[r / 3].add(r % 3 * o.a_row));
-                for v in 0..V {
-                    sums[r][v] = s.mul_add(a, panel[v], sums[r][v]);
-                }
-            }
-            b = b.wrapping_add(o.b_step);
-            for group in 0..R.div_ceil(3) {
-                rows[group] = rows[group].wrapping_add(o.a_step);
-            }
+        if V == 1 && o.a_row == 1 {
+            multiply::<S, R, V, 1>(s, &mut sums, Operands { a_row: 1, ..o });
+        } else if V == 1 && o.a_step == 1 && o.k.is_multiple_of(2) {
+            multiply::<S, R, V, 2>(s, &mut sums, Operands { a_step: 1, ..o });
+        } else {
+            multiply::<S, R, V, 1>(s, &mut sums, o);
         }
         if o.columns == V * S::LANES {
             for r in 0..R {
@@ -91,6 +76,53 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(s: S, o: Operands) {
     }
 }
 
+/// `sums += A[R, k] * B[k, V * LANES]`, UNROLL steps of k at a time.
+///
+/// Addresses decide the speed of a tall tile that is one register wide: with unknown strides the compiler walks from row to
+/// row by additions that wait for each other. A stride that is the literal 1 at the call becomes a displacement, and two
+/// steps share one walk.
+///
+/// # Safety
+/// As [`tile`]; k is a multiple of UNROLL.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize, const V: usize, const UNROLL: usize>(
+    s: S,
+    sums: &mut [[S::F; V]; R],
+    o: Operands,
+) {
+    // A copy, so that the accumulators stay in registers.
+    let mut local = *sums;
+    let mut b = o.b;
+    // Three rows share a pointer: offsets 0, 1 and 2 times the stride are addressing modes.
+    let mut rows = [o.a; 4];
+    // SAFETY: the caller's promise; pointers move past the last element only after their last use.
+    unsafe {
+        for group in 1..R.div_ceil(3) {
+            rows[group] = o.a.add(3 * group * o.a_row);
+        }
+        for _ in 0..o.k / UNROLL {
+            for step in 0..UNROLL {
+                let mut panel = [s.zero(); V];
+                for v in 0..V {
+                    panel[v] = s.load(b.add(v * S::LANES));
+                }
+                for r in 0..R {
+                    let at = r % 3 * o.a_row + step * o.a_step;
+                    let a = s.splat(*rows[r / 3].add(at));
+                    for v in 0..V {
+                        local[r][v] = s.mul_add(a, panel[v], local[r][v]);
+                    }
+                }
+                b = b.wrapping_add(o.b_step);
+            }
+            for group in 0..R.div_ceil(3) {
+                rows[group] = rows[group].wrapping_add(UNROLL * o.a_step);
+            }
+        }
+    }
+    *sums = local;
+}
+
 /// Writes the first columns of rows of `width` sums. Not SIMD, so it need not be inlined: one copy serves every tile.
 ///
 /// # Safety
@@ -109,7 +141,8 @@ unsafe fn write_columns(rows: usize, width: usize, sums: &[f32], o: Operands) {
     }
 }
 
-/// A tile of `rows` rows and V registers; rows <= 6, or 8, 10, 12 with 32 registers or one register of columns.
+/// A tile of `rows` rows and V registers; rows <= 6, or 8 with one register of columns, or 8, 10, 12 with two
+/// and 32 registers.
 ///
 /// # Safety
 /// As [`tile`].
@@ -125,7 +158,9 @@ pub(crate) unsafe fn tile_of_rows<S: Simd, const V: usize>(s: S, rows: usize, o:
             5 => tile::<S, 5, V>(s, o),
             6 => tile::<S, 6, V>(s, o),
             _ => {
-                if V == 1 || S::REGISTERS >= 32 {
+                if V == 1 {
+                    tile::<S, 8, V>(s, o);
+                } else if S::REGISTERS >= 32 {
                     match rows {
                         8 => tile::<S, 8, V>(s, o),
                         10 => tile::<S, 10, V>(s, o),

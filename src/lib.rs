@@ -6,6 +6,7 @@ pub mod audio;
 pub mod data;
 pub mod error;
 pub mod io;
+pub mod random;
 pub mod report;
 pub mod shape;
 pub mod tensor;

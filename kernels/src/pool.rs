@@ -104,8 +104,76 @@ pub(crate) unsafe fn pool_row<S: Simd>(
     codes: *mut u8,
 ) {
     let (y0, y1) = pool.rows(oy);
+    // The windows inside first..end are not clipped on the left or right.
+    let first = pool
+        .pad_left
+        .div_ceil(pool.stride_width)
+        .min(pool.out_width);
+    let room = (pool.width + pool.pad_left).checked_sub(pool.window_width);
+    let end = room
+        .map_or(0, |room| room / pool.stride_width + 1)
+        .clamp(first, pool.out_width);
+    macro_rules! inner {
+        ($rows:literal, $columns:literal) => {{
+            edge_windows(s, pool, oy, rows, activation, output, codes, 0, first);
+            inner_windows::<S, $rows, $columns>(
+                s, pool, oy, rows, activation, output, codes, first, end,
+            );
+            edge_windows(
+                s,
+                pool,
+                oy,
+                rows,
+                activation,
+                output,
+                codes,
+                end,
+                pool.out_width,
+            );
+        }};
+    }
+    // SAFETY: handed on from the caller; `columns` of first..end are as many as the window's.
+    unsafe {
+        match (y1 - y0, pool.window_width) {
+            (1, 1) => inner!(1, 1),
+            (1, 2) => inner!(1, 2),
+            (2, 2) => inner!(2, 2),
+            (2, 3) => inner!(2, 3),
+            (3, 3) => inner!(3, 3),
+            _ => edge_windows(
+                s,
+                pool,
+                oy,
+                rows,
+                activation,
+                output,
+                codes,
+                0,
+                pool.out_width,
+            ),
+        }
+    }
+}
+
+/// The windows `first..end` of a row, each clipped to the image.
+///
+/// # Safety
+/// As for `pool_row`.
+#[inline(always)]
+unsafe fn edge_windows<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    rows: Rows,
+    activation: Activation,
+    output: *mut f32,
+    codes: *mut u8,
+    first: usize,
+    end: usize,
+) {
+    let (y0, y1) = pool.rows(oy);
     let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
-    for ox in 0..pool.out_width {
+    for ox in first..end {
         let (x0, x1) = pool.columns(ox);
         let column_code = x0 + pool.pad_left - ox * pool.stride_width;
         let mut c = 0;
@@ -119,11 +187,7 @@ pub(crate) unsafe fn pool_row<S: Simd>(
                 unsafe {
                     let row = rows.start.add((y % rows.slots) * rows.row_len + c);
                     for x in x0..x1 {
-                        let value = if n == S::LANES {
-                            s.load(row.add(x * rows.pixel_len))
-                        } else {
-                            s.load_partial(row.add(x * rows.pixel_len), n)
-                        };
+                        let value = load(s, row.add(x * rows.pixel_len), n);
                         let code = s.splat((row_code + x - x0) as f32);
                         if y == y0 && x == x0 {
                             (best, best_code) = (value, code);
@@ -137,19 +201,111 @@ pub(crate) unsafe fn pool_row<S: Simd>(
                 }
                 row_code += pool.window_width;
             }
-            let value = activate(s, activation, best);
             // SAFETY: n channels from c of pixel ox lie inside output and codes.
+            unsafe { finish(s, activation, best, best_code, output, codes, at, n) }
+            c += n;
+        }
+    }
+}
+
+/// The windows `first..end` of a row, each of ROWS by COLUMNS pixels of the image.
+///
+/// # Safety
+/// As for `pool_row`; the rows are ROWS, and no window of these is clipped to fewer than COLUMNS.
+#[inline(always)]
+unsafe fn inner_windows<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    rows: Rows,
+    activation: Activation,
+    output: *mut f32,
+    codes: *mut u8,
+    first: usize,
+    end: usize,
+) {
+    let (y0, _) = pool.rows(oy);
+    let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
+    let first_code = s.splat(first_code as f32);
+    let mut starts = [rows.start; ROWS];
+    for r in 0..ROWS {
+        // SAFETY: row y0 + r stands in its slot.
+        starts[r] = unsafe { rows.start.add(((y0 + r) % rows.slots) * rows.row_len) };
+    }
+    for ox in first..end {
+        let from = (ox * pool.stride_width - pool.pad_left) * rows.pixel_len;
+        let mut c = 0;
+        while c < pool.channels {
+            let n = S::LANES.min(pool.channels - c);
+            // SAFETY: the window's pixels lie in the rows; n channels from c lie inside each, and inside pixel ox of
+            // output and codes.
             unsafe {
-                if n == S::LANES {
-                    s.store(output.add(at), value);
-                } else {
-                    s.store_partial(output.add(at), value, n);
+                let mut best = load(s, starts[0].add(from + c), n);
+                let mut best_code = s.zero();
+                for r in 0..ROWS {
+                    for x in 0..COLUMNS {
+                        if r + x > 0 {
+                            let value = load(s, starts[r].add(from + x * rows.pixel_len + c), n);
+                            // Strictly greater: the first maximum stays.
+                            let greater = s.gt(value, best);
+                            best = s.select(greater, value, best);
+                            if !codes.is_null() {
+                                let code = s.splat((r * COLUMNS + x) as f32);
+                                best_code = s.select(greater, code, best_code);
+                            }
+                        }
+                    }
                 }
-                if !codes.is_null() {
-                    store_codes(s, codes.add(at), best_code, n);
-                }
+                let code = s.add(first_code, best_code);
+                let at = ox * pool.channels + c;
+                finish(s, activation, best, code, output, codes, at, n);
             }
             c += n;
+        }
+    }
+}
+
+/// Reads the first `n <= LANES` values.
+///
+/// # Safety
+/// `n` values may be read.
+#[inline(always)]
+unsafe fn load<S: Simd>(s: S, from: *const f32, n: usize) -> S::F {
+    // SAFETY: the caller gives n values.
+    unsafe {
+        if n == S::LANES {
+            s.load(from)
+        } else {
+            s.load_partial(from, n)
+        }
+    }
+}
+
+/// Writes `n` maxima, activated, and their codes.
+///
+/// # Safety
+/// `output`, and `codes` unless null, may be written for `n` values from `at` on.
+#[inline(always)]
+unsafe fn finish<S: Simd>(
+    s: S,
+    activation: Activation,
+    best: S::F,
+    code: S::F,
+    output: *mut f32,
+    codes: *mut u8,
+    at: usize,
+    n: usize,
+) {
+    let value = activate(s, activation, best);
+    // SAFETY: handed on from the caller.
+    unsafe {
+        if n == S::LANES {
+            s.store(output.add(at), value);
+        } else {
+            s.store_partial(output.add(at), value, n);
+        }
+        if !codes.is_null() {
+            store_codes(s, codes.add(at), code, n);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
-use super::{ConvBlock, Sections, crop, input_gradient, pad, weight_gradient};
+use super::{
+    ConvBlock, Sections, crop, input_gradient, narrow_gradient, pad, transpose, weight_gradient,
+};
 use crate::simd::Simd;
 
 /// Where backward's intermediate values stand in its scratch.
@@ -119,13 +121,18 @@ pub(crate) unsafe fn backward<S: Simd>(
         };
         let d_runs = start.add(sections.d_runs);
         let gradient = start.add(sections.gradient);
+        let image_row_len = if sections.in_place.0 {
+            row_len
+        } else {
+            padded_row_len
+        };
+        let offsets = narrow_gradient::code_offsets(conv, &pool, image_row_len);
         for n in 0..samples {
             let mut image = input.as_ptr().add(n * conv.input_len());
-            let mut image_row_len = row_len;
             if !sections.in_place.0 {
                 let padded = start.add(sections.image);
                 pad(conv, image, padded, sections.slack);
-                (image, image_row_len) = (padded.cast_const(), padded_row_len);
+                image = padded.cast_const();
             }
             let mut d_image = std::ptr::null_mut();
             let mut d_image_row_len = row_len;
@@ -165,6 +172,19 @@ pub(crate) unsafe fn backward<S: Simd>(
                     }
                     sample_codes = padded;
                 }
+            }
+
+            if d_input.is_none() && narrow_gradient::applies(conv) {
+                let from = narrow_gradient::Sources {
+                    gradient,
+                    codes: sample_codes,
+                    channels,
+                    image,
+                    row_len: image_row_len,
+                    d_runs,
+                };
+                narrow_gradient::add_sample(s, conv, &pool, &offsets, from);
+                continue;
             }
 
             let mut y0 = 0;
@@ -214,12 +234,14 @@ pub(crate) unsafe fn backward<S: Simd>(
     d_bias.copy_from_slice(&scratch[sections.d_bias..][..d_bias.len()]);
     let d_runs = &scratch[sections.d_runs..][..d_runs_len];
     let (run, filters) = (conv.run(), conv.out_channels);
-    for o in 0..filters {
-        for ky in 0..conv.kernel_height {
-            let from = &d_runs[(o * conv.kernel_height + ky) * d_run_len..][..run];
-            for k in 0..run {
-                d_kernel[(ky * run + k) * filters + o] = from[k];
-            }
-        }
+    for ky in 0..conv.kernel_height {
+        transpose(
+            filters,
+            run,
+            &d_runs[ky * d_run_len..],
+            conv.kernel_height * d_run_len,
+            &mut d_kernel[ky * run * filters..],
+            filters,
+        );
     }
 }

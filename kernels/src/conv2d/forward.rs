@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::Packed;
-use super::{ConvBlock, Sections, direct, pad};
+use super::{ConvBlock, Sections, direct, one_channel, pad};
 use crate::pool::{Rows, pool_row};
 use crate::simd::Simd;
 
@@ -82,16 +82,17 @@ pub(crate) unsafe fn forward<S: Simd>(
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
                 for y in done.max(first)..end {
-                    direct::convolve_row(
-                        s,
-                        conv,
-                        layout.channels,
-                        image.add(y * image_row_len),
-                        image_row_len,
-                        packed.as_ptr(),
-                        scratch.add(sections.bias),
-                        ring.add((y % pool.window_height) * row_len),
-                    );
+                    let image = image.add(y * image_row_len);
+                    let (weights, bias) = (packed.as_ptr(), scratch.add(sections.bias));
+                    let out = ring.add((y % pool.window_height) * row_len);
+                    let (len, channels) = (image_row_len, layout.channels);
+                    if one_channel::applies(conv) {
+                        one_channel::convolve_row(
+                            s, conv, channels, image, len, weights, bias, out,
+                        );
+                    } else {
+                        direct::convolve_row(s, conv, channels, image, len, weights, bias, out);
+                    }
                 }
                 done = end;
                 let at = n * pool.output_len() + oy * out_row_len;

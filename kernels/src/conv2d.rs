@@ -209,18 +209,16 @@ impl Sections {
     }
 }
 
-/// Copies a sample into the padded image: zeros around it, what no tap reads left out.
+/// Copies a sample into the padded image, in rows of `row_len`: zeros around it, what no tap reads left out.
 ///
 /// # Safety
-/// `image` may be read for the sample; `padded` may be written for the padded image and `slack` values behind it,
-/// which become 0 too.
+/// `image` may be read for the sample; `padded` may be written for `len` values, which hold the padded image's rows.
 #[inline(always)]
-unsafe fn pad(conv: &Conv2dShape, image: *const f32, padded: *mut f32, slack: usize) {
+unsafe fn pad(conv: &Conv2dShape, image: *const f32, padded: *mut f32, row_len: usize, len: usize) {
     let (rows, columns) = conv.visible();
-    let row_len = conv.padded_width() * conv.in_channels;
     // SAFETY: `visible` keeps both sides of every copied row inside their images.
     unsafe {
-        padded.write_bytes(0, conv.padded_height() * row_len + slack);
+        padded.write_bytes(0, len);
         for y in 0..rows {
             let from = image.add(y * conv.width * conv.in_channels);
             let to = padded.add((y + conv.pad_top) * row_len + conv.pad_left * conv.in_channels);

@@ -105,6 +105,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     let d_run_len = conv.run().next_multiple_of(sections.run_lanes);
     let d_runs_len = conv.out_channels * conv.kernel_height * d_run_len;
     let padded_row_len = conv.padded_width() * conv.in_channels;
+    let padded_len = conv.padded_height() * padded_row_len + sections.slack;
     let row_len = conv.width * conv.in_channels;
     scratch[sections.d_bias..][..channels].fill(0.0);
     scratch[sections.d_runs..][..d_runs_len].fill(0.0);
@@ -131,7 +132,7 @@ pub(crate) unsafe fn backward<S: Simd>(
             let mut image = input.as_ptr().add(n * conv.input_len());
             if !sections.in_place.0 {
                 let padded = start.add(sections.image);
-                pad(conv, image, padded, sections.slack);
+                pad(conv, image, padded, padded_row_len, padded_len);
                 image = padded.cast_const();
             }
             let mut d_image = std::ptr::null_mut();
@@ -141,7 +142,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 let mut len = conv.input_len();
                 if !sections.in_place.1 {
                     (d_image, d_image_row_len) = (start.add(sections.d_image), padded_row_len);
-                    len = conv.padded_height() * padded_row_len + sections.slack;
+                    len = padded_len;
                 }
                 d_image.write_bytes(0, len);
             }

@@ -26,7 +26,7 @@ pub(crate) struct Scratch {
     starts: usize,
     by_channel: usize,
     counts: usize,
-    pixel: usize,
+    row: usize,
 }
 
 impl Scratch {
@@ -59,7 +59,7 @@ impl Scratch {
             starts: sections.take(band + 1),
             by_channel: sections.take(2 * band * conv.out_channels),
             counts: sections.take(conv.out_channels),
-            pixel: sections.take(channels),
+            row: sections.take(conv.out_width * channels),
             len: sections.len,
         }
     }
@@ -118,7 +118,7 @@ pub(crate) unsafe fn backward<S: Simd>(
             starts: start.add(sections.starts).cast(),
             by_channel: start.add(sections.by_channel).cast(),
             counts: start.add(sections.counts).cast(),
-            pixel: start.add(sections.pixel),
+            row: start.add(sections.row),
         };
         let d_runs = start.add(sections.d_runs);
         let gradient = start.add(sections.gradient);
@@ -147,16 +147,6 @@ pub(crate) unsafe fn backward<S: Simd>(
                 d_image.write_bytes(0, len);
             }
 
-            pooled_gradient(
-                s,
-                block,
-                &pool,
-                channels,
-                output.as_ptr().add(n * pool.output_len()),
-                d_output.as_ptr().add(n * pool.output_len()),
-                gradient,
-                start.add(sections.d_bias),
-            );
             let mut sample_codes = std::ptr::null();
             if !codes.is_empty() {
                 sample_codes = codes.as_ptr().add(n * pool.output_len());
@@ -175,19 +165,38 @@ pub(crate) unsafe fn backward<S: Simd>(
                 }
             }
 
+            let output = output.as_ptr().add(n * pool.output_len());
+            let d_output = d_output.as_ptr().add(n * pool.output_len());
+            let d_bias = start.add(sections.d_bias);
             if d_input.is_none() && narrow_gradient::applies(conv) {
-                let from = narrow_gradient::Sources {
-                    gradient,
-                    codes: sample_codes,
-                    channels,
-                    image,
-                    row_len: image_row_len,
-                    d_runs,
-                };
-                narrow_gradient::add_sample(s, conv, &pool, &offsets, from);
+                for oy in 0..pool.out_height {
+                    let at = oy * pool.out_width;
+                    let (y, dy) = (
+                        output.add(at * pool.channels),
+                        d_output.add(at * pool.channels),
+                    );
+                    pooled_gradient(s, block, &pool, 1, channels, y, dy, gradient, d_bias);
+                    let from = narrow_gradient::Sources {
+                        gradient,
+                        codes: if sample_codes.is_null() {
+                            sample_codes
+                        } else {
+                            sample_codes.add(at * channels)
+                        },
+                        channels,
+                        image,
+                        row_len: image_row_len,
+                        d_runs,
+                    };
+                    narrow_gradient::add_pooled_row(s, conv, &pool, &offsets, from, oy);
+                }
                 continue;
             }
 
+            let rows = pool.out_height;
+            pooled_gradient(
+                s, block, &pool, rows, channels, output, d_output, gradient, d_bias,
+            );
             let mut y0 = 0;
             while y0 < conv.out_height {
                 let y1 = conv.out_height.min(y0 + band_rows(conv));
@@ -202,6 +211,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                     y1,
                     image_row_len,
                     run_offset,
+                    d_input.is_some(),
                     lists,
                 );
                 if d_input.is_some() {

@@ -122,6 +122,7 @@ pub(super) unsafe fn sample<S: Simd>(
                     slots: pool.window_height,
                     row_len: conv.out_width * filters,
                     pixel_len: filters,
+                    out_pixel_len: filters,
                 };
                 pool_row(s, pool, oy, rows, block.activation, output, codes);
             } else if pool.window_width == 1 {

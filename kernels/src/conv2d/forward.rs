@@ -1,6 +1,6 @@
 //! The fused forward pass of one block.
 
-use super::pack::Packed;
+use super::pack::{BLOCK, Packed};
 use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
 use crate::pool::{PoolShape, Rows, pool_row};
 use crate::simd::Simd;
@@ -125,11 +125,11 @@ unsafe fn sample<S: Simd>(
     let conv = &block.conv;
     let channels = Packed::new(conv, S::LANES).channels;
     let (mut image, mut len) = (image, conv.width * conv.in_channels);
-    let rows = Rows {
-        start: ring,
-        slots: pool.window_height,
-        row_len: conv.out_width * channels,
-        pixel_len: channels,
+    // A one-channel image makes wide rows of little work: all its channels at once would push the ring out of L1.
+    let most = if one_channel::applies(conv) {
+        BLOCK * S::LANES
+    } else {
+        channels
     };
     // SAFETY: handed on from the caller; row y stands in slot y % slots until the last window that holds it is done.
     unsafe {
@@ -138,26 +138,46 @@ unsafe fn sample<S: Simd>(
             pad(conv, image, padded, len, conv.padded_height() * len);
             image = padded;
         }
-        let mut done = 0;
-        for oy in 0..pool.out_height {
-            let (first, end) = pool.rows(oy);
-            for y in done.max(first)..end {
-                let image = image.add(y * len);
-                let out = ring.add((y % rows.slots) * rows.row_len);
-                if one_channel::applies(conv) {
-                    one_channel::convolve_row(s, conv, channels, image, len, weights, bias, out);
-                } else {
-                    direct::convolve_row(s, conv, channels, image, len, weights, bias, out);
-                }
-            }
-            done = end;
-            let at = oy * pool.out_width * pool.channels;
-            let codes = if codes.is_null() {
-                codes
-            } else {
-                codes.add(at)
+        let mut c = 0;
+        while c < channels {
+            let count = most.min(channels - c);
+            let pool = PoolShape {
+                channels: count.min(pool.channels - c),
+                ..*pool
             };
-            pool_row(s, pool, oy, rows, block.activation, output.add(at), codes);
+            let rows = Rows {
+                start: ring,
+                slots: pool.window_height,
+                row_len: conv.out_width * count,
+                pixel_len: count,
+                out_pixel_len: conv.out_channels,
+            };
+            let (weights, bias) = (
+                weights.add(c * conv.kernel_height * conv.run()),
+                bias.add(c),
+            );
+            let mut done = 0;
+            for oy in 0..pool.out_height {
+                let (first, end) = pool.rows(oy);
+                for y in done.max(first)..end {
+                    let image = image.add(y * len);
+                    let out = ring.add((y % rows.slots) * rows.row_len);
+                    if one_channel::applies(conv) {
+                        one_channel::convolve_row(s, conv, count, image, len, weights, bias, out);
+                    } else {
+                        direct::convolve_row(s, conv, count, image, len, weights, bias, out);
+                    }
+                }
+                done = end;
+                let at = oy * pool.out_width * conv.out_channels + c;
+                let codes = if codes.is_null() {
+                    codes
+                } else {
+                    codes.add(at)
+                };
+                pool_row(s, &pool, oy, rows, block.activation, output.add(at), codes);
+            }
+            c += count;
         }
     }
 }

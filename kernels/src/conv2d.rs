@@ -11,9 +11,14 @@
 //! The full-resolution map lives in the ring alone, and its gradient only as lists of non-zero values: a 3 x 3 pool
 //! of stride 2 leaves about one value in six, so backward does a sixth of the dense work.
 
+mod backward;
 mod direct;
+mod few_filters;
+mod forward;
 mod input_gradient;
 mod lists;
+mod narrow_gradient;
+mod one_channel;
 mod pack;
 mod weight_gradient;
 
@@ -23,9 +28,6 @@ use crate::pool::PoolShape;
 pub(crate) use self::backward::backward;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
-
-mod backward;
-mod forward;
 
 /// The shape of a 2-D convolution of stride 1: NHWC images, HWIO kernels.
 ///
@@ -207,18 +209,16 @@ impl Sections {
     }
 }
 
-/// Copies a sample into the padded image: zeros around it, what no tap reads left out.
+/// Copies a sample into the padded image, in rows of `row_len`: zeros around it, what no tap reads left out.
 ///
 /// # Safety
-/// `image` may be read for the sample; `padded` may be written for the padded image and `slack` values behind it,
-/// which become 0 too.
+/// `image` may be read for the sample; `padded` may be written for `len` values, which hold the padded image's rows.
 #[inline(always)]
-unsafe fn pad(conv: &Conv2dShape, image: *const f32, padded: *mut f32, slack: usize) {
+unsafe fn pad(conv: &Conv2dShape, image: *const f32, padded: *mut f32, row_len: usize, len: usize) {
     let (rows, columns) = conv.visible();
-    let row_len = conv.padded_width() * conv.in_channels;
     // SAFETY: `visible` keeps both sides of every copied row inside their images.
     unsafe {
-        padded.write_bytes(0, conv.padded_height() * row_len + slack);
+        padded.write_bytes(0, len);
         for y in 0..rows {
             let from = image.add(y * conv.width * conv.in_channels);
             let to = padded.add((y + conv.pad_top) * row_len + conv.pad_left * conv.in_channels);
@@ -242,6 +242,27 @@ unsafe fn crop(conv: &Conv2dShape, padded: *const f32, image: *mut f32) {
             let from = padded.add((y + conv.pad_top) * row_len + conv.pad_left * conv.in_channels);
             let to = image.add(y * conv.width * conv.in_channels);
             std::ptr::copy_nonoverlapping(from, to, columns * conv.in_channels);
+        }
+    }
+}
+
+/// `to[column * to_stride + row] = from[row * from_stride + column]`, in blocks that stay in L1.
+#[inline(always)]
+fn transpose(
+    rows: usize,
+    columns: usize,
+    from: &[f32],
+    from_stride: usize,
+    to: &mut [f32],
+    to_stride: usize,
+) {
+    for first_row in (0..rows).step_by(16) {
+        for first_column in (0..columns).step_by(16) {
+            for column in first_column..columns.min(first_column + 16) {
+                for row in first_row..rows.min(first_row + 16) {
+                    to[column * to_stride + row] = from[row * from_stride + column];
+                }
+            }
         }
     }
 }

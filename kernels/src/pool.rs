@@ -74,7 +74,7 @@ impl PoolShape {
     }
 }
 
-/// Rows of an NHWC map that are kept in a ring: row `y` stands in slot `y % slots`.
+/// Rows of an NHWC map that are kept in a ring, row `y` in slot `y % slots`, and where the pooled pixels go.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows {
     pub(crate) start: *const f32,
@@ -83,6 +83,8 @@ pub(crate) struct Rows {
     pub(crate) row_len: usize,
     /// Values from a pixel to the next.
     pub(crate) pixel_len: usize,
+    /// Values, and codes, from a pixel of the pooled row to the next.
+    pub(crate) out_pixel_len: usize,
 }
 
 /// Pools one output row: `output[ox, c] = activation(max)`, `codes[ox, c]` = where the maximum stood.
@@ -92,7 +94,7 @@ pub(crate) struct Rows {
 ///
 /// # Safety
 /// `rows` holds the rows of `pool.rows(oy)`, each with `width` pixels of `channels` values that may be read;
-/// `output` may be written for `out_width * channels` values, `codes` too unless it is null.
+/// `output` may be written for `out_width` pixels, `codes` too unless it is null.
 #[inline(always)]
 pub(crate) unsafe fn pool_row<S: Simd>(
     s: S,
@@ -104,52 +106,176 @@ pub(crate) unsafe fn pool_row<S: Simd>(
     codes: *mut u8,
 ) {
     let (y0, y1) = pool.rows(oy);
+    // The windows inside first..end are not clipped on the left or right.
+    let mut first = pool
+        .pad_left
+        .div_ceil(pool.stride_width)
+        .min(pool.out_width);
+    let room = (pool.width + pool.pad_left).checked_sub(pool.window_width);
+    let mut end = room
+        .map_or(0, |room| room / pool.stride_width + 1)
+        .clamp(first, pool.out_width);
+    let mut whole = pool.channels - pool.channels % S::LANES;
+    macro_rules! inner {
+        ($rows:literal, $columns:literal) => {
+            if codes.is_null() {
+                inner_windows::<S, $rows, $columns, false>(
+                    s, pool, oy, rows, activation, output, codes, first, end,
+                )
+            } else {
+                inner_windows::<S, $rows, $columns, true>(
+                    s, pool, oy, rows, activation, output, codes, first, end,
+                )
+            }
+        };
+    }
+    // SAFETY: handed on from the caller; the windows of first..end have all their columns.
+    unsafe {
+        match (y1 - y0, pool.window_width) {
+            (1, 1) => inner!(1, 1),
+            (1, 2) => inner!(1, 2),
+            (2, 2) => inner!(2, 2),
+            (2, 3) => inner!(2, 3),
+            (3, 3) => inner!(3, 3),
+            // All of them below.
+            _ => (first, end, whole) = (pool.out_width, pool.out_width, pool.channels),
+        }
+        // What is left: the channels that fill no register, and the windows at the edges.
+        if whole < pool.channels {
+            for ox in first..end {
+                any_window(s, pool, oy, ox, whole, rows, activation, output, codes);
+            }
+        }
+        for (from, to) in [(0, first), (end, pool.out_width)] {
+            for ox in from..to {
+                any_window(s, pool, oy, ox, 0, rows, activation, output, codes);
+            }
+        }
+    }
+}
+
+/// Window `ox` of a row, clipped to the image, for the channels from `first` on.
+///
+/// # Safety
+/// As for `pool_row`.
+#[inline(always)]
+unsafe fn any_window<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    ox: usize,
+    first: usize,
+    rows: Rows,
+    activation: Activation,
+    output: *mut f32,
+    codes: *mut u8,
+) {
+    let ((y0, y1), (x0, x1)) = (pool.rows(oy), pool.columns(ox));
+    let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width
+        + (x0 + pool.pad_left - ox * pool.stride_width);
+    let mut c = first;
+    while c < pool.channels {
+        let n = S::LANES.min(pool.channels - c);
+        let at = ox * rows.out_pixel_len + c;
+        let (mut best, mut best_code) = (s.zero(), s.zero());
+        let mut row_code = first_code;
+        for y in y0..y1 {
+            // SAFETY: row y stands in its slot; columns x0..x1 and n channels from c lie inside it.
+            unsafe {
+                let row = rows.start.add((y % rows.slots) * rows.row_len + c);
+                for x in x0..x1 {
+                    let from = row.add(x * rows.pixel_len);
+                    let value = if n == S::LANES {
+                        s.load(from)
+                    } else {
+                        s.load_partial(from, n)
+                    };
+                    let code = s.splat((row_code + x - x0) as f32);
+                    if y == y0 && x == x0 {
+                        (best, best_code) = (value, code);
+                    } else {
+                        // Strictly greater: the first maximum stays.
+                        let greater = s.gt(value, best);
+                        best = s.select(greater, value, best);
+                        best_code = s.select(greater, code, best_code);
+                    }
+                }
+            }
+            row_code += pool.window_width;
+        }
+        let value = activate(s, activation, best);
+        // SAFETY: n channels from c of pixel ox lie inside output and codes.
+        unsafe {
+            if n == S::LANES {
+                s.store(output.add(at), value);
+            } else {
+                s.store_partial(output.add(at), value, n);
+            }
+            if !codes.is_null() {
+                store_codes(s, codes.add(at), best_code, n);
+            }
+        }
+        c += n;
+    }
+}
+
+/// The windows `first..end` of a row, each of ROWS by COLUMNS pixels of the image, for the channels that fill
+/// registers.
+///
+/// # Safety
+/// As for `pool_row`; the rows are ROWS, no window of these is clipped to fewer than COLUMNS, and `codes` is null
+/// just where CODES is false.
+#[inline(always)]
+unsafe fn inner_windows<S: Simd, const ROWS: usize, const COLUMNS: usize, const CODES: bool>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    rows: Rows,
+    activation: Activation,
+    output: *mut f32,
+    codes: *mut u8,
+    first: usize,
+    end: usize,
+) {
+    let (y0, _) = pool.rows(oy);
     let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
-    for ox in 0..pool.out_width {
-        let (x0, x1) = pool.columns(ox);
-        let column_code = x0 + pool.pad_left - ox * pool.stride_width;
+    let first_code = s.splat(first_code as f32);
+    let mut starts = [rows.start; ROWS];
+    for r in 0..ROWS {
+        // SAFETY: row y0 + r stands in its slot.
+        starts[r] = unsafe { rows.start.add(((y0 + r) % rows.slots) * rows.row_len) };
+    }
+    for ox in first..end {
+        let from = (ox * pool.stride_width - pool.pad_left) * rows.pixel_len;
         let mut c = 0;
-        while c < pool.channels {
-            let n = S::LANES.min(pool.channels - c);
-            let at = ox * pool.channels + c;
-            let (mut best, mut best_code) = (s.zero(), s.zero());
-            let mut row_code = first_code + column_code;
-            for y in y0..y1 {
-                // SAFETY: row y stands in its slot; columns x0..x1 and n channels from c lie inside it.
-                unsafe {
-                    let row = rows.start.add((y % rows.slots) * rows.row_len + c);
-                    for x in x0..x1 {
-                        let value = if n == S::LANES {
-                            s.load(row.add(x * rows.pixel_len))
-                        } else {
-                            s.load_partial(row.add(x * rows.pixel_len), n)
-                        };
-                        let code = s.splat((row_code + x - x0) as f32);
-                        if y == y0 && x == x0 {
-                            (best, best_code) = (value, code);
-                        } else {
-                            // Strictly greater: the first maximum stays.
-                            let greater = s.gt(value, best);
-                            best = s.select(greater, value, best);
-                            best_code = s.select(greater, code, best_code);
+        while c + S::LANES <= pool.channels {
+            // SAFETY: the window's pixels lie in the rows; LANES channels from c lie inside each, and inside pixel ox
+            // of output and codes.
+            unsafe {
+                let mut best = s.load(starts[0].add(from + c));
+                let mut best_code = s.zero();
+                for r in 0..ROWS {
+                    for x in 0..COLUMNS {
+                        if r + x > 0 {
+                            let value = s.load(starts[r].add(from + x * rows.pixel_len + c));
+                            if CODES {
+                                // Strictly greater: the first maximum stays.
+                                let code = s.splat((r * COLUMNS + x) as f32);
+                                let greater = s.gt(value, best);
+                                best_code = s.select(greater, code, best_code);
+                            }
+                            // Equal or NaN: the second operand.
+                            best = s.max(value, best);
                         }
                     }
                 }
-                row_code += pool.window_width;
-            }
-            let value = activate(s, activation, best);
-            // SAFETY: n channels from c of pixel ox lie inside output and codes.
-            unsafe {
-                if n == S::LANES {
-                    s.store(output.add(at), value);
-                } else {
-                    s.store_partial(output.add(at), value, n);
-                }
-                if !codes.is_null() {
-                    store_codes(s, codes.add(at), best_code, n);
+                let at = ox * rows.out_pixel_len + c;
+                s.store(output.add(at), activate(s, activation, best));
+                if CODES {
+                    s.store_u8(codes.add(at), s.add(first_code, best_code));
                 }
             }
-            c += n;
+            c += S::LANES;
         }
     }
 }
@@ -198,6 +324,7 @@ pub(crate) unsafe fn max_pool_forward<S: Simd>(
             slots: pool.height,
             row_len: pool.width * pool.channels,
             pixel_len: pool.channels,
+            out_pixel_len: pool.channels,
         };
         for oy in 0..pool.out_height {
             let at = n * pool.output_len() + oy * row;

@@ -2,7 +2,9 @@
 
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
-use super::{ConvBlock, Sections, crop, input_gradient, pad, weight_gradient};
+use super::{
+    ConvBlock, Sections, crop, input_gradient, narrow_gradient, pad, transpose, weight_gradient,
+};
 use crate::simd::Simd;
 
 /// Where backward's intermediate values stand in its scratch.
@@ -24,7 +26,7 @@ pub(crate) struct Scratch {
     starts: usize,
     by_channel: usize,
     counts: usize,
-    pixel: usize,
+    row: usize,
 }
 
 impl Scratch {
@@ -57,7 +59,7 @@ impl Scratch {
             starts: sections.take(band + 1),
             by_channel: sections.take(2 * band * conv.out_channels),
             counts: sections.take(conv.out_channels),
-            pixel: sections.take(channels),
+            row: sections.take(conv.out_width * channels),
             len: sections.len,
         }
     }
@@ -103,6 +105,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     let d_run_len = conv.run().next_multiple_of(sections.run_lanes);
     let d_runs_len = conv.out_channels * conv.kernel_height * d_run_len;
     let padded_row_len = conv.padded_width() * conv.in_channels;
+    let padded_len = conv.padded_height() * padded_row_len + sections.slack;
     let row_len = conv.width * conv.in_channels;
     scratch[sections.d_bias..][..channels].fill(0.0);
     scratch[sections.d_runs..][..d_runs_len].fill(0.0);
@@ -115,17 +118,22 @@ pub(crate) unsafe fn backward<S: Simd>(
             starts: start.add(sections.starts).cast(),
             by_channel: start.add(sections.by_channel).cast(),
             counts: start.add(sections.counts).cast(),
-            pixel: start.add(sections.pixel),
+            row: start.add(sections.row),
         };
         let d_runs = start.add(sections.d_runs);
         let gradient = start.add(sections.gradient);
+        let image_row_len = if sections.in_place.0 {
+            row_len
+        } else {
+            padded_row_len
+        };
+        let offsets = narrow_gradient::code_offsets(conv, &pool, image_row_len);
         for n in 0..samples {
             let mut image = input.as_ptr().add(n * conv.input_len());
-            let mut image_row_len = row_len;
             if !sections.in_place.0 {
                 let padded = start.add(sections.image);
-                pad(conv, image, padded, sections.slack);
-                (image, image_row_len) = (padded.cast_const(), padded_row_len);
+                pad(conv, image, padded, padded_row_len, padded_len);
+                image = padded.cast_const();
             }
             let mut d_image = std::ptr::null_mut();
             let mut d_image_row_len = row_len;
@@ -134,21 +142,11 @@ pub(crate) unsafe fn backward<S: Simd>(
                 let mut len = conv.input_len();
                 if !sections.in_place.1 {
                     (d_image, d_image_row_len) = (start.add(sections.d_image), padded_row_len);
-                    len = conv.padded_height() * padded_row_len + sections.slack;
+                    len = padded_len;
                 }
                 d_image.write_bytes(0, len);
             }
 
-            pooled_gradient(
-                s,
-                block,
-                &pool,
-                channels,
-                output.as_ptr().add(n * pool.output_len()),
-                d_output.as_ptr().add(n * pool.output_len()),
-                gradient,
-                start.add(sections.d_bias),
-            );
             let mut sample_codes = std::ptr::null();
             if !codes.is_empty() {
                 sample_codes = codes.as_ptr().add(n * pool.output_len());
@@ -167,6 +165,38 @@ pub(crate) unsafe fn backward<S: Simd>(
                 }
             }
 
+            let output = output.as_ptr().add(n * pool.output_len());
+            let d_output = d_output.as_ptr().add(n * pool.output_len());
+            let d_bias = start.add(sections.d_bias);
+            if d_input.is_none() && narrow_gradient::applies(conv) {
+                for oy in 0..pool.out_height {
+                    let at = oy * pool.out_width;
+                    let (y, dy) = (
+                        output.add(at * pool.channels),
+                        d_output.add(at * pool.channels),
+                    );
+                    pooled_gradient(s, block, &pool, 1, channels, y, dy, gradient, d_bias);
+                    let from = narrow_gradient::Sources {
+                        gradient,
+                        codes: if sample_codes.is_null() {
+                            sample_codes
+                        } else {
+                            sample_codes.add(at * channels)
+                        },
+                        channels,
+                        image,
+                        row_len: image_row_len,
+                        d_runs,
+                    };
+                    narrow_gradient::add_pooled_row(s, conv, &pool, &offsets, from, oy);
+                }
+                continue;
+            }
+
+            let rows = pool.out_height;
+            pooled_gradient(
+                s, block, &pool, rows, channels, output, d_output, gradient, d_bias,
+            );
             let mut y0 = 0;
             while y0 < conv.out_height {
                 let y1 = conv.out_height.min(y0 + band_rows(conv));
@@ -181,6 +211,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                     y1,
                     image_row_len,
                     run_offset,
+                    d_input.is_some(),
                     lists,
                 );
                 if d_input.is_some() {
@@ -214,12 +245,14 @@ pub(crate) unsafe fn backward<S: Simd>(
     d_bias.copy_from_slice(&scratch[sections.d_bias..][..d_bias.len()]);
     let d_runs = &scratch[sections.d_runs..][..d_runs_len];
     let (run, filters) = (conv.run(), conv.out_channels);
-    for o in 0..filters {
-        for ky in 0..conv.kernel_height {
-            let from = &d_runs[(o * conv.kernel_height + ky) * d_run_len..][..run];
-            for k in 0..run {
-                d_kernel[(ky * run + k) * filters + o] = from[k];
-            }
-        }
+    for ky in 0..conv.kernel_height {
+        transpose(
+            filters,
+            run,
+            &d_runs[ky * d_run_len..],
+            conv.kernel_height * d_run_len,
+            &mut d_kernel[ky * run * filters..],
+            filters,
+        );
     }
 }

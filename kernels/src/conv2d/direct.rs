@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! for each block of 1 or 2 registers of output channels
+//!  for each chunk of kernel rows                                     its weights stay in L1
 //!   for each tile of up to 8 pixels of the row                      accumulators: pixels x registers
 //!     for ky, (kx, i) in the run:                                   the run's values stand one after another
 //!       load the registers of weights; for each pixel: broadcast its value, fused multiply-add
@@ -18,7 +19,11 @@ struct Tap {
     pixel_len: usize,
     rows: usize,
     run: usize,
+    resumes: bool,
 }
+
+/// Bytes of weights that a pass over a row keeps in L1.
+const WEIGHTS: usize = 20 << 10;
 
 /// One output row: `out[x, c] = bias[c] + sum`, channels padded to `channels`, a multiple of the lanes.
 ///
@@ -37,28 +42,39 @@ pub(super) unsafe fn convolve_row<S: Simd>(
     bias: *const f32,
     out: *mut f32,
 ) {
-    let tap = Tap {
-        row_len,
-        pixel_len: conv.in_channels,
-        rows: conv.kernel_height,
-        run: conv.run(),
-    };
-    let steps = tap.rows * tap.run;
+    let run = conv.run();
+    let steps = conv.kernel_height * run;
     let mut c = 0;
     while c < channels {
-        // SAFETY: block c starts at weights + c * steps; the tiles' pixels lie in the row.
-        unsafe {
-            let (weights, bias, out) = (weights.add(c * steps), bias.add(c), out.add(c));
-            if channels - c >= BLOCK * S::LANES {
-                // 2 registers of weights and a broadcast value besides the accumulators.
-                let most = if S::REGISTERS >= 32 { 8 } else { 6 };
-                tiles::<S, 2>(s, conv, tap, most, image, weights, bias, out, channels);
-                c += 2 * S::LANES;
-            } else {
-                tiles::<S, 1>(s, conv, tap, 8, image, weights, bias, out, channels);
-                c += S::LANES;
+        let registers = BLOCK.min((channels - c) / S::LANES);
+        let width = registers * S::LANES;
+        let rows = (WEIGHTS / (run * width * size_of::<f32>())).clamp(1, conv.kernel_height);
+        let mut ky = 0;
+        while ky < conv.kernel_height {
+            let tap = Tap {
+                row_len,
+                pixel_len: conv.in_channels,
+                rows: rows.min(conv.kernel_height - ky),
+                run,
+                // The first pass starts from the bias, every other from what the one before wrote.
+                resumes: ky > 0,
+            };
+            // SAFETY: block c starts at weights + c * steps; the tiles' pixels lie in the row.
+            unsafe {
+                let image = image.add(ky * row_len);
+                let weights = weights.add(c * steps + ky * run * width);
+                let (bias, out) = (bias.add(c), out.add(c));
+                if registers == 2 {
+                    // 2 registers of weights and a broadcast value besides the accumulators.
+                    let most = if S::REGISTERS >= 32 { 8 } else { 6 };
+                    tiles::<S, 2>(s, conv, tap, most, image, weights, bias, out, channels);
+                } else {
+                    tiles::<S, 1>(s, conv, tap, 8, image, weights, bias, out, channels);
+                }
             }
+            ky += tap.rows;
         }
+        c += width;
     }
 }
 
@@ -124,10 +140,18 @@ unsafe fn tile<S: Simd, const P: usize, const C: usize>(
     // SAFETY: pixel p's run k of row ky lies in the image, step by step the weights in their block.
     unsafe {
         let mut sums = [[s.zero(); C]; P];
-        for c in 0..C {
-            let bias = s.load(bias.add(c * S::LANES));
+        if tap.resumes {
             for p in 0..P {
-                sums[p][c] = bias;
+                for c in 0..C {
+                    sums[p][c] = s.load(out.add(p * channels + c * S::LANES));
+                }
+            }
+        } else {
+            for c in 0..C {
+                let bias = s.load(bias.add(c * S::LANES));
+                for p in 0..P {
+                    sums[p][c] = bias;
+                }
             }
         }
         for ky in 0..tap.rows {

@@ -1,16 +1,23 @@
 //! The fused forward pass of one block.
 
-use super::pack::Packed;
-use super::{ConvBlock, Sections, direct, pad};
-use crate::pool::{Rows, pool_row};
+use super::pack::{BLOCK, Packed};
+use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
+use crate::pool::{PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
 /// Where forward's intermediate values stand in its scratch.
 pub(crate) struct Scratch {
     pub(super) len: usize,
-    padded: usize,
     bias: usize,
-    ring: usize,
+    path: Path,
+}
+
+/// The kernel that takes the block, and what it needs.
+enum Path {
+    /// Lanes over the output channels: a padded image where the input cannot serve, and a ring of rows.
+    Channels { padded: usize, ring: usize },
+    /// Lanes over the width.
+    Width(few_filters::Layout),
 }
 
 impl Scratch {
@@ -19,10 +26,18 @@ impl Scratch {
         let channels = Packed::new(conv, lanes).channels;
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
+        let bias = sections.take(channels);
+        let path = if few_filters::applies(conv, lanes) {
+            Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
+        } else {
+            Path::Channels {
+                padded: sections.take(if conv.is_inside() { 0 } else { padded_len }),
+                ring: sections.take(pool.window_height * conv.out_width * channels),
+            }
+        };
         Self {
-            padded: sections.take(if conv.is_inside() { 0 } else { padded_len }),
-            bias: sections.take(channels),
-            ring: sections.take(pool.window_height * conv.out_width * channels),
+            bias,
+            path,
             len: sections.len,
         }
     }
@@ -59,50 +74,110 @@ pub(crate) unsafe fn forward<S: Simd>(
     padded_bias[..bias.len()].copy_from_slice(bias);
     padded_bias[bias.len()..].fill(0.0);
     let scratch = scratch.as_mut_ptr();
-    let row_len = conv.out_width * layout.channels;
-    let out_row_len = pool.out_width * pool.channels;
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
         unsafe {
-            let mut image = input.as_ptr().add(n * conv.input_len());
-            let mut image_row_len = conv.width * conv.in_channels;
-            if !conv.is_inside() {
-                let padded = scratch.add(sections.padded);
-                pad(conv, image, padded, 0);
-                (image, image_row_len) = (padded, conv.padded_width() * conv.in_channels);
+            let image = input.as_ptr().add(n * conv.input_len());
+            let (weights, bias) = (packed.as_ptr(), scratch.add(sections.bias));
+            let output = output.as_mut_ptr().add(n * pool.output_len());
+            let codes = if codes.is_empty() {
+                std::ptr::null_mut()
+            } else {
+                codes.as_mut_ptr().add(n * pool.output_len())
+            };
+            match &sections.path {
+                Path::Channels { padded, ring } => {
+                    let (padded, ring) = (scratch.add(*padded), scratch.add(*ring));
+                    sample(
+                        s, block, &pool, image, weights, bias, output, codes, padded, ring,
+                    );
+                }
+                Path::Width(layout) => {
+                    let padded = scratch.add(layout.padded);
+                    pad(conv, image, padded, layout.row_len, layout.padded_len);
+                    few_filters::sample(
+                        s, block, &pool, layout, weights, bias, output, codes, scratch,
+                    );
+                }
             }
-            let ring = scratch.add(sections.ring);
+        }
+    }
+}
+
+/// One sample, lanes over the output channels.
+///
+/// # Safety
+/// `image` holds a sample; `padded` and `ring` have the lengths that [`Scratch`] gives them; the other pointers are
+/// as for `pool_row` and `direct::convolve_row`, for all rows.
+#[inline(always)]
+unsafe fn sample<S: Simd>(
+    s: S,
+    block: &ConvBlock,
+    pool: &PoolShape,
+    image: *const f32,
+    weights: *const f32,
+    bias: *const f32,
+    output: *mut f32,
+    codes: *mut u8,
+    padded: *mut f32,
+    ring: *mut f32,
+) {
+    let conv = &block.conv;
+    let channels = Packed::new(conv, S::LANES).channels;
+    let (mut image, mut len) = (image, conv.width * conv.in_channels);
+    // A one-channel image makes wide rows of little work: all its channels at once would push the ring out of L1.
+    let most = if one_channel::applies(conv) {
+        BLOCK * S::LANES
+    } else {
+        channels
+    };
+    // SAFETY: handed on from the caller; row y stands in slot y % slots until the last window that holds it is done.
+    unsafe {
+        if !conv.is_inside() {
+            len = conv.padded_width() * conv.in_channels;
+            pad(conv, image, padded, len, conv.padded_height() * len);
+            image = padded;
+        }
+        let mut c = 0;
+        while c < channels {
+            let count = most.min(channels - c);
+            let pool = PoolShape {
+                channels: count.min(pool.channels - c),
+                ..*pool
+            };
             let rows = Rows {
                 start: ring,
                 slots: pool.window_height,
-                row_len,
-                pixel_len: layout.channels,
+                row_len: conv.out_width * count,
+                pixel_len: count,
+                out_pixel_len: conv.out_channels,
             };
+            let (weights, bias) = (
+                weights.add(c * conv.kernel_height * conv.run()),
+                bias.add(c),
+            );
             let mut done = 0;
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
                 for y in done.max(first)..end {
-                    direct::convolve_row(
-                        s,
-                        conv,
-                        layout.channels,
-                        image.add(y * image_row_len),
-                        image_row_len,
-                        packed.as_ptr(),
-                        scratch.add(sections.bias),
-                        ring.add((y % pool.window_height) * row_len),
-                    );
+                    let image = image.add(y * len);
+                    let out = ring.add((y % rows.slots) * rows.row_len);
+                    if one_channel::applies(conv) {
+                        one_channel::convolve_row(s, conv, count, image, len, weights, bias, out);
+                    } else {
+                        direct::convolve_row(s, conv, count, image, len, weights, bias, out);
+                    }
                 }
                 done = end;
-                let at = n * pool.output_len() + oy * out_row_len;
-                let row_codes = if codes.is_empty() {
-                    std::ptr::null_mut()
+                let at = oy * pool.out_width * conv.out_channels + c;
+                let codes = if codes.is_null() {
+                    codes
                 } else {
-                    codes.as_mut_ptr().add(at)
+                    codes.add(at)
                 };
-                let output = output.as_mut_ptr().add(at);
-                pool_row(s, &pool, oy, rows, block.activation, output, row_codes);
+                pool_row(s, &pool, oy, rows, block.activation, output.add(at), codes);
             }
+            c += count;
         }
     }
 }

@@ -31,8 +31,8 @@ pub(super) struct Lists {
     pub(super) by_channel: *mut Entry,
     /// Entries of each channel.
     pub(super) counts: *mut u32,
-    /// One pixel's gradients.
-    pub(super) pixel: *mut f32,
+    /// One row's gradients, every pixel's channels padded to whole registers.
+    pub(super) row: *mut f32,
 }
 
 /// Rows of a band: enough pixels to make long lists of a channel, few enough that the input's rows stay in L1.
@@ -40,17 +40,18 @@ pub(super) fn band_rows(conv: &Conv2dShape) -> usize {
     (160 / conv.out_width).clamp(1, conv.out_height)
 }
 
-/// The gradient before the activation on the pooled grid, channels padded with zeros to `channels`, and its sums:
-/// `gradient[p, c]`, `d_bias[c] += sum over p`.
+/// The gradient before the activation on `rows` rows of the pooled grid, channels padded with zeros to `channels`, and
+/// its sums: `gradient[p, c]`, `d_bias[c] += sum over p`.
 ///
 /// # Safety
-/// `output` and `d_output` may be read for one sample, `gradient` written for `out_height * out_width * channels`
-/// values, `d_bias` for `channels`; `channels` is the multiple of the lanes that follows the block's channels.
+/// `output` and `d_output` may be read for the rows, `gradient` written for `rows * out_width * channels` values,
+/// `d_bias` for `channels`; `channels` is the multiple of the lanes that follows the block's channels.
 #[inline(always)]
 pub(super) unsafe fn pooled_gradient<S: Simd>(
     s: S,
     block: &ConvBlock,
     pool: &PoolShape,
+    rows: usize,
     channels: usize,
     output: *const f32,
     d_output: *const f32,
@@ -60,7 +61,7 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
     let mut c = 0;
     while c < channels {
         let n = S::LANES.min(pool.channels - c);
-        for oy in 0..pool.out_height {
+        for oy in 0..rows {
             let mut sum = s.zero();
             for p in oy * pool.out_width..(oy + 1) * pool.out_width {
                 let at = p * pool.channels + c;
@@ -98,9 +99,58 @@ fn windows(y: usize, pad: usize, window: usize, stride: usize, count: usize) -> 
     (first, (y / stride + 1).min(count))
 }
 
-/// Lists the gradients of the rows `y0..y1`.
+/// The gradient of row `y` of the convolution's output: every pixel's sum over the windows whose codes name it.
 ///
-/// A code that points outside its window's clipped part matches no pixel: its gradient is dropped.
+/// A code that points outside its window's clipped part names no pixel: its gradient is dropped.
+///
+/// # Safety
+/// `gradient` and `codes` hold the pooled grid, `channels` values a position; `row` may be written for `out_width`
+/// pixels of `channels` values.
+#[inline(always)]
+unsafe fn unpool_row<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    channels: usize,
+    gradient: *const f32,
+    codes: *const u8,
+    y: usize,
+    row: *mut f32,
+) {
+    let (oy0, oy1) = windows(
+        y,
+        pool.pad_top,
+        pool.window_height,
+        pool.stride_height,
+        pool.out_height,
+    );
+    // SAFETY: columns clips the window to the row; positions are below the pool's output size.
+    unsafe {
+        row.write_bytes(0, pool.width * channels);
+        for oy in oy0..oy1 {
+            let row_code = (y + pool.pad_top - oy * pool.stride_height) * pool.window_width;
+            for ox in 0..pool.out_width {
+                let (x0, x1) = pool.columns(ox);
+                let first_code = row_code + x0 + pool.pad_left - ox * pool.stride_width;
+                let at = (oy * pool.out_width + ox) * channels;
+                let mut c = 0;
+                while c < channels {
+                    let g = s.load(gradient.add(at + c));
+                    let code = s.load_u8(codes.add(at + c));
+                    let mut x = x0;
+                    while x < x1 {
+                        let here = s.eq(code, s.splat((first_code + x - x0) as f32));
+                        let to = row.add(x * channels + c);
+                        s.store(to, s.add(s.load(to), s.select(here, g, s.zero())));
+                        x += 1;
+                    }
+                    c += S::LANES;
+                }
+            }
+        }
+    }
+}
+
+/// Lists the gradients of the rows `y0..y1`, by pixel too where `by_pixel`.
 ///
 /// # Safety
 /// `gradient` is what `pooled_gradient` wrote; `codes`, unless null (no pool), may be read for `channels` codes an
@@ -117,69 +167,48 @@ pub(super) unsafe fn list_band<S: Simd>(
     y1: usize,
     image_row_len: usize,
     run_offset: usize,
+    by_pixel: bool,
     lists: Lists,
 ) {
-    // SAFETY: every pooled position is below the pool's output size; a pixel adds at most one entry a channel, and
-    // the band has at most `capacity` pixels.
+    // SAFETY: a pixel adds at most one entry a channel, and the band has at most `capacity` pixels.
     unsafe {
         lists.counts.write_bytes(0, conv.out_channels);
-        let mut entries = 0u32;
+        let mut entries = 0;
         let mut pixel = 0;
         for y in y0..y1 {
-            let (oy0, oy1) = windows(
-                y,
-                pool.pad_top,
-                pool.window_height,
-                pool.stride_height,
-                pool.out_height,
-            );
+            let row = if codes.is_null() {
+                gradient.add(y * conv.out_width * channels)
+            } else {
+                unpool_row(s, pool, channels, gradient, codes, y, lists.row);
+                lists.row.cast_const()
+            };
             for x in 0..conv.out_width {
-                let (ox0, ox1) = windows(
-                    x,
-                    pool.pad_left,
-                    pool.window_width,
-                    pool.stride_width,
-                    pool.out_width,
-                );
-                lists.starts.add(pixel).write(entries);
+                lists.starts.add(pixel).write(entries as u32);
                 pixel += 1;
                 let offset = (y * image_row_len + x * conv.in_channels) as u32;
                 // 64 channels at a time: one bit each.
                 let mut group = 0;
                 while group < channels {
                     let end = channels.min(group + 64);
+                    let values = row.add(x * channels + group);
                     let mut bits = 0u64;
-                    let mut c = group;
-                    while c < end {
-                        let mut sum = s.zero();
-                        if codes.is_null() {
-                            sum = s.load(gradient.add((y * conv.out_width + x) * channels + c));
-                        } else {
-                            for oy in oy0..oy1 {
-                                let wy = y + pool.pad_top - oy * pool.stride_height;
-                                for ox in ox0..ox1 {
-                                    let wx = x + pool.pad_left - ox * pool.stride_width;
-                                    let code = s.splat((wy * pool.window_width + wx) as f32);
-                                    let at = (oy * pool.out_width + ox) * channels + c;
-                                    let here = s.eq(s.load_u8(codes.add(at)), code);
-                                    let g = s.select(here, s.load(gradient.add(at)), s.zero());
-                                    sum = s.add(sum, g);
-                                }
-                            }
-                        }
-                        s.store(lists.pixel.add(c), sum);
-                        bits |= u64::from(s.nonzero_bits(sum)) << (c - group);
+                    let mut c = 0;
+                    while c < end - group {
+                        bits |= u64::from(s.nonzero_bits(s.load(values.add(c)))) << c;
                         c += S::LANES;
                     }
                     while bits != 0 {
-                        let c = group + bits.trailing_zeros() as usize;
+                        let c = bits.trailing_zeros() as usize;
                         bits &= bits - 1;
-                        let value = *lists.pixel.add(c);
-                        lists.by_pixel.add(entries as usize).write(Entry {
-                            value,
-                            offset: (c * run_offset) as u32,
-                        });
-                        entries += 1;
+                        let value = *values.add(c);
+                        let c = group + c;
+                        if by_pixel {
+                            lists.by_pixel.add(entries).write(Entry {
+                                value,
+                                offset: (c * run_offset) as u32,
+                            });
+                            entries += 1;
+                        }
                         let count = lists.counts.add(c);
                         lists
                             .by_channel
@@ -191,6 +220,6 @@ pub(super) unsafe fn list_band<S: Simd>(
                 }
             }
         }
-        lists.starts.add(pixel).write(entries);
+        lists.starts.add(pixel).write(entries as u32);
     }
 }

@@ -4,7 +4,7 @@
 //!   registers: `[block][ky, kx, i][channel of the block]`. A step of the tile reads the next register or two.
 //! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers.
 
-use super::Conv2dShape;
+use super::{Conv2dShape, transpose};
 use crate::simd::Simd;
 
 /// Registers of output channels that one forward tile computes.
@@ -68,11 +68,17 @@ pub(crate) unsafe fn pack<S: Simd>(
     for o in 0..conv.out_channels {
         for ky in 0..conv.kernel_height {
             let at = (o * conv.kernel_height + ky) * layout.run_len;
-            let to = &mut runs[at..][..layout.run_len];
-            for k in 0..run {
-                to[k] = kernel[(ky * run + k) * conv.out_channels + o];
-            }
-            to[run..].fill(0.0);
+            runs[at..][run..layout.run_len].fill(0.0);
         }
+    }
+    for ky in 0..conv.kernel_height {
+        transpose(
+            run,
+            conv.out_channels,
+            &kernel[ky * run * conv.out_channels..],
+            conv.out_channels,
+            &mut runs[ky * layout.run_len..],
+            conv.kernel_height * layout.run_len,
+        );
     }
 }

@@ -1,0 +1,167 @@
+//! The gradient of a kernel whose runs fit one register: few taps of a one-channel image.
+//!
+//! With so little work an entry, listing would cost more than it saves. Each pooled gradient multiplies the input at
+//! the pixel that its code names, straight from the pooled map:
+//!
+//! ```text
+//! for each pooled row                          its gradients and codes stay in L1
+//!   for each few channels
+//!     for each pooled position, for each channel: sums[channel][ky] += gradient * input[pixel of the code, row ky]
+//! ```
+
+use super::Conv2dShape;
+use crate::pool::PoolShape;
+use crate::simd::Simd;
+
+/// What one pooled row's gradients are read from and added to.
+#[derive(Clone, Copy)]
+pub(super) struct Sources {
+    /// The gradient before the activation on the pooled row.
+    pub(super) gradient: *const f32,
+    /// The row's codes, or null without a pool.
+    pub(super) codes: *const u8,
+    /// Values, and codes, from a pooled position to the next.
+    pub(super) channels: usize,
+    /// The padded image and its row length.
+    pub(super) image: *const f32,
+    pub(super) row_len: usize,
+    /// `[channel][ky][run padded to the narrow register]`
+    pub(super) d_runs: *mut f32,
+}
+
+/// True where the runs fit the lanes that these kernels use.
+pub(super) fn applies(conv: &Conv2dShape) -> bool {
+    conv.run() <= 8
+}
+
+/// The distance from a window's first pixel to the one that a code names, for every code.
+#[inline(always)]
+pub(super) fn code_offsets(conv: &Conv2dShape, pool: &PoolShape, row_len: usize) -> [u32; 256] {
+    let mut offsets = [0; 256];
+    for code in 0..pool.window_height * pool.window_width {
+        let (y, x) = (code / pool.window_width, code % pool.window_width);
+        offsets[code] = (y * row_len + x * conv.in_channels) as u32;
+    }
+    offsets
+}
+
+/// Adds the part of pooled row `oy` to `d_runs`.
+///
+/// # Safety
+/// The sources hold the row, and the sample's image, which may be read for one narrow register behind its end where
+/// the run does not fill it; `offsets` are of `code_offsets`.
+#[inline(always)]
+pub(super) unsafe fn add_pooled_row<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    pool: &PoolShape,
+    offsets: &[u32; 256],
+    from: Sources,
+    oy: usize,
+) {
+    let wide = conv.run() > 4;
+    let mut ky = 0;
+    while ky < conv.kernel_height {
+        // 8 to 12 accumulators, so that one addition does not wait for the last.
+        macro_rules! rows {
+            ($token:expr, $rows:literal, $channels:literal) => {{
+                // SAFETY: rows ky.. lie in the kernel; the rest is handed on.
+                unsafe {
+                    add_channels::<_, $rows, $channels>($token, conv, pool, offsets, from, oy, ky)
+                }
+                ky += $rows;
+            }};
+        }
+        match conv.kernel_height - ky {
+            8.. if wide => rows!(s.oct(), 8, 1),
+            _ if wide => rows!(s.oct(), 1, 8),
+            4.. => rows!(s.quad(), 4, 2),
+            3 => rows!(s.quad(), 3, 4),
+            _ => rows!(s.quad(), 1, 8),
+        }
+    }
+}
+
+/// ROWS kernel rows from `ky` on, CHANNELS channels at a time, then one by one.
+///
+/// # Safety
+/// As for `add_pooled_row`.
+#[inline(always)]
+unsafe fn add_channels<S: Simd, const ROWS: usize, const CHANNELS: usize>(
+    s: S,
+    conv: &Conv2dShape,
+    pool: &PoolShape,
+    offsets: &[u32; 256],
+    from: Sources,
+    oy: usize,
+    ky: usize,
+) {
+    let mut c = 0;
+    while c < conv.out_channels {
+        // SAFETY: handed on; channels c.. are as many as the instance takes.
+        unsafe {
+            if c + CHANNELS <= conv.out_channels {
+                add_rows::<S, ROWS, CHANNELS>(s, conv, pool, offsets, from, oy, ky, c);
+                c += CHANNELS;
+            } else {
+                add_rows::<S, ROWS, 1>(s, conv, pool, offsets, from, oy, ky, c);
+                c += 1;
+            }
+        }
+    }
+}
+
+/// CHANNELS channels from `c` on, ROWS kernel rows from `ky` on.
+///
+/// # Safety
+/// As for `add_pooled_row`.
+#[inline(always)]
+unsafe fn add_rows<S: Simd, const ROWS: usize, const CHANNELS: usize>(
+    s: S,
+    conv: &Conv2dShape,
+    pool: &PoolShape,
+    offsets: &[u32; 256],
+    from: Sources,
+    oy: usize,
+    ky: usize,
+    c: usize,
+) {
+    // A code that points outside the image must not make a wild pointer.
+    let most = (conv.out_height - 1) * from.row_len + (conv.out_width - 1) * conv.in_channels;
+    let step = pool.stride_width * conv.in_channels;
+    // Left of or above the image this wraps; a true code's offset wraps it back.
+    let mut window = (oy * pool.stride_height)
+        .wrapping_sub(pool.pad_top)
+        .wrapping_mul(from.row_len)
+        .wrapping_sub(pool.pad_left * conv.in_channels);
+    // SAFETY: the positions lie in the pooled row; every pixel is at most `most`, and rows ky..ky + ROWS of its window
+    // lie in the image.
+    unsafe {
+        let image = from.image.add(ky * from.row_len);
+        let mut sums = [[s.zero(); ROWS]; CHANNELS];
+        for ox in 0..pool.out_width {
+            let at = ox * from.channels + c;
+            for i in 0..CHANNELS {
+                let offset = if from.codes.is_null() {
+                    0
+                } else {
+                    offsets[usize::from(*from.codes.add(at + i))] as usize
+                };
+                let pixel = image.add(window.wrapping_add(offset).min(most));
+                let g = s.splat(*from.gradient.add(at + i));
+                for row in 0..ROWS {
+                    let x = s.load(pixel.add(row * from.row_len));
+                    sums[i][row] = s.mul_add(g, x, sums[i][row]);
+                }
+            }
+            window = window.wrapping_add(step);
+        }
+        for i in 0..CHANNELS {
+            for row in 0..ROWS {
+                let to = ((c + i) * conv.kernel_height + ky + row) * S::LANES;
+                let to = from.d_runs.add(to);
+                s.store(to, s.add(s.load(to), sums[i][row]));
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The command line: one command a file. Exit code 0 is done, 1 failed, 2 misused.
 
+mod bench;
 mod common;
 mod evaluate;
 mod features;
@@ -32,6 +33,7 @@ enum Command {
     Models(models::Models),
     Synth(synth::Synth),
     Verify(verify::Verify),
+    Bench(bench::Bench),
 }
 
 /// Runs the command line of this process.
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Models(command) => command.run(),
         Command::Synth(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Bench(command) => command.run(),
     };
     match result {
         Ok(code) => code,

@@ -201,6 +201,11 @@ pub trait Op: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Floating-point operations of one sample's forward pass in products, a product and a sum as two.
+    fn flops(&self) -> f64 {
+        0.0
+    }
+
     /// What the operation keeps and uses, for shards of up to `samples` samples and vectors of `lanes` values.
     fn needs(&self, samples: usize, lanes: usize) -> Needs;
 

@@ -4,4 +4,5 @@ pub mod fit;
 pub mod history;
 pub mod metrics;
 pub mod model_file;
+pub mod problem;
 pub mod run;

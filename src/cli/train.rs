@@ -9,6 +9,7 @@ use crate::models::Model;
 use crate::report::html::{self, RunReport, Settings};
 use crate::train::fit::Progress;
 use crate::train::history::Epoch;
+use crate::train::problem;
 use crate::train::run::{Run, RunOptions, run};
 use clap::Args;
 use serde::Serialize;
@@ -88,6 +89,11 @@ pub(super) struct Train {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
+    /// Also write all that the run trains on (normalised segments, targets, order, first weights) as safetensors, so
+    /// that another framework can repeat it: fixtures/train_keras.py reads it
+    #[arg(long, value_name = "FILE.safetensors")]
+    problem: Option<PathBuf>,
+
     /// Results as JSON lines on standard output, text on standard error
     #[arg(long)]
     json: bool,
@@ -104,6 +110,10 @@ impl Train {
         }
         let dataset = self.data.load(&source, options.model.front_end(), &pool)?;
         output.text(describe(&source, &dataset))?;
+        if let Some(path) = &self.problem {
+            problem::export(&dataset, &options, &pool)?.write(path)?;
+            output.text(format!("the problem: {}", path.display()))?;
+        }
         let threads = pool.current_num_threads();
         let mut teller = Teller::new(output, options.epochs);
         let run = run(

@@ -121,6 +121,22 @@ impl Plan {
         self.trainable_len
     }
 
+    /// Floating-point operations of one sample in a training step whose gradients are all dense: forward, the weights'
+    /// gradient, and the inputs' where one is wanted.
+    pub fn dense_flops(&self) -> f64 {
+        let passes = |step: &Step| {
+            let wanted = step
+                .input_gradients
+                .iter()
+                .any(|&gradient| gradient != InputGradient::None);
+            if wanted { 3.0 } else { 2.0 }
+        };
+        self.steps
+            .iter()
+            .map(|step| step.op.flops() * passes(step))
+            .sum()
+    }
+
     /// Elements a sample of the activations that a training step keeps at once.
     pub fn activation_len(&self) -> usize {
         self.train.lens.iter().sum()

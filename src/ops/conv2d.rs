@@ -127,6 +127,11 @@ impl Op for Conv2d {
         ]
     }
 
+    fn flops(&self) -> f64 {
+        let conv = &self.block.conv;
+        2.0 * (conv.out_height * conv.out_width * conv.kernel_len()) as f64
+    }
+
     fn needs(&self, _: usize, lanes: usize) -> Needs {
         let block = &self.block;
         Needs {

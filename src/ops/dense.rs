@@ -111,6 +111,10 @@ impl Op for Dense {
         ]
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.kernel_len() as f64
+    }
+
     fn needs(&self, samples: usize, lanes: usize) -> Needs {
         let (inputs, units) = (self.inputs, self.units);
         let scratch = [

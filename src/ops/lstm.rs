@@ -71,6 +71,11 @@ impl Op for Lstm {
         ]
     }
 
+    fn flops(&self) -> f64 {
+        let (kernel, recurrent) = self.kernel_lens();
+        2.0 * (self.shape.steps * (kernel + recurrent)) as f64
+    }
+
     fn needs(&self, samples: usize, lanes: usize) -> Needs {
         let shape = &self.shape;
         Needs {

@@ -1,0 +1,265 @@
+//! `sonograd bench`: how long a training step and a prediction take on this machine.
+
+use super::common::{ThreadArguments, isa};
+use super::output::Output;
+use crate::error::{Error, Result};
+use crate::exec::{Executor, SliceBatch};
+use crate::models::{Model, Size};
+use crate::optim::Optimizer;
+use crate::random::Random;
+use clap::Args;
+use serde::Serialize;
+use sonograd_kernels::{Isa, Kernels, Matrix};
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time training steps and predictions of the models on this machine
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sonograd bench
+  sonograd bench parallel efficient --batch-size 128 --threads 2 --json
+
+Batches of random numbers in turn, more than the caches hold. Times are wall clock, in milliseconds.")]
+pub(super) struct Bench {
+    /// The models; none: all of them
+    models: Vec<String>,
+
+    /// Segments a step
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_size: u32,
+
+    /// Multiplies the models' filters and units
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    width: f64,
+
+    /// portable, avx2, avx512 [default: the best that this CPU has]
+    #[arg(long)]
+    isa: Option<String>,
+
+    /// Seconds a measurement
+    #[arg(long, value_name = "S", default_value_t = 2.0)]
+    seconds: f64,
+
+    #[command(flatten)]
+    threads: ThreadArguments,
+
+    /// One JSON object a model on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Times {
+    min: f64,
+    median: f64,
+}
+
+/// The figures of one model.
+#[derive(Debug, Serialize)]
+struct Figures {
+    model: &'static str,
+    precision: &'static str,
+    isa: String,
+    threads: usize,
+    batch_size: usize,
+    train_step_ms: Times,
+    predict_batch_ms: Times,
+    predict_one_ms: Times,
+    /// What one core's matrix product reaches, all of it in the first-level cache.
+    peak_gflops: f64,
+    /// Floating-point operations of a step if every gradient were computed densely: forward, and twice as many back,
+    /// less the input's gradient of the first layer.
+    train_gflop: f64,
+}
+
+/// Batches in turn: 8 of 128 segments are 26 MB.
+const BATCHES: usize = 8;
+
+impl Bench {
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        let output = Output { json: self.json };
+        if !(self.seconds > 0.0 && self.seconds <= 3600.0) {
+            return Err(Error::Usage(format!(
+                "--seconds {}: it is above 0 and at most 3600",
+                self.seconds
+            )));
+        }
+        let models = match self.models.is_empty() {
+            true => Model::ALL.to_vec(),
+            false => self
+                .models
+                .iter()
+                .map(|name| name.parse())
+                .collect::<Result<Vec<Model>>>()?,
+        };
+        let isa = match &self.isa {
+            Some(name) => name.parse().map_err(Error::Usage)?,
+            None => isa()?,
+        };
+        let pool = self.threads.pool()?;
+        let peak_gflops = peak(isa);
+        for model in models {
+            let figures = self.measure(model, isa, &pool, peak_gflops)?;
+            output.object(&figures)?;
+            let Figures {
+                train_step_ms: train,
+                predict_batch_ms: batch,
+                predict_one_ms: one,
+                ..
+            } = &figures;
+            output.text(format!(
+                "{model:10} train step {:.2} ms (median {:.2}), prediction of {} {:.2} ms ({:.2}), of one {:.3} ms ({:.3})",
+                train.min, train.median, self.batch_size, batch.min, batch.median, one.min, one.median
+            ))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn measure(
+        &self,
+        model: Model,
+        isa: Isa,
+        pool: &Arc<rayon::ThreadPool>,
+        peak_gflops: f64,
+    ) -> Result<Figures> {
+        let size = Size {
+            classes: model.classes(),
+            width: self.width,
+            dropout: true,
+        };
+        let plan = model.compile(size)?;
+        let train_gflop = plan.dense_flops() * f64::from(self.batch_size) / 1e9;
+        let (rule, learning_rate) = model.optimizer();
+        let mut optimizer = Optimizer::new(rule, learning_rate, plan.trainable_len());
+        let (len, samples) = (plan.input_shape().len(), self.batch_size as usize);
+        let mut random = Random::new(&[1]);
+        let batches: Vec<(Vec<f32>, Vec<f32>)> = (0..BATCHES)
+            .map(|_| {
+                let inputs = (0..samples * len).map(|_| random.normal() as f32).collect();
+                let mut targets = vec![0.0; samples * size.classes];
+                targets
+                    .chunks_mut(size.classes)
+                    .for_each(|row| row[random.below(size.classes)] = 1.0);
+                (inputs, targets)
+            })
+            .collect();
+        let mut executor = Executor::new(plan, samples, Arc::clone(pool), isa)?;
+        executor.initialize(0);
+        let mut one = Executor::new(model.compile(size)?, 1, Arc::clone(pool), isa)?;
+        one.initialize(0);
+        let mut probabilities = vec![0.0; samples * size.classes];
+        let mut turn = (0..BATCHES).cycle();
+        let mut next = || &batches[turn.next().unwrap_or(0)];
+        pool.install(|| {
+            let train_step_ms = times(self.seconds, &mut || {
+                let (inputs, targets) = next();
+                executor
+                    .train_step(
+                        &SliceBatch {
+                            inputs,
+                            targets,
+                            samples,
+                        },
+                        &mut optimizer,
+                    )
+                    .map(|_| ())
+            })?;
+            let predict_batch_ms = times(self.seconds, &mut || {
+                let (inputs, targets) = next();
+                executor.predict(
+                    &SliceBatch {
+                        inputs,
+                        targets,
+                        samples,
+                    },
+                    &mut probabilities,
+                )
+            })?;
+            let predict_one_ms = times(self.seconds, &mut || {
+                let inputs = &next().0[..len];
+                one.predict(
+                    &SliceBatch {
+                        inputs,
+                        targets: &[],
+                        samples: 1,
+                    },
+                    &mut probabilities[..size.classes],
+                )
+            })?;
+            Ok(Figures {
+                model: model.name(),
+                precision: "f32",
+                isa: isa.to_string(),
+                threads: pool.current_num_threads(),
+                batch_size: samples,
+                train_step_ms,
+                predict_batch_ms,
+                predict_one_ms,
+                peak_gflops,
+                train_gflop,
+            })
+        })
+    }
+}
+
+/// Repeats `work` for so many seconds after a warm-up of a tenth of it.
+fn times(seconds: f64, work: &mut dyn FnMut() -> Result<()>) -> Result<Times> {
+    let warm_up = Instant::now();
+    while warm_up.elapsed() < Duration::from_secs_f64(seconds / 10.0) {
+        work()?;
+    }
+    let mut milliseconds = Vec::new();
+    let begin = Instant::now();
+    while milliseconds.len() < 5 || begin.elapsed() < Duration::from_secs_f64(seconds) {
+        let start = Instant::now();
+        work()?;
+        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    milliseconds.sort_by(f64::total_cmp);
+    Ok(Times {
+        min: milliseconds[0],
+        median: milliseconds[milliseconds.len() / 2],
+    })
+}
+
+/// The best rate of a matrix product that stays in the first-level cache, on one core.
+fn peak(isa: Isa) -> f64 {
+    let Some(kernels) = Kernels::of(isa) else {
+        return f64::NAN;
+    };
+    let (m, n, k) = (96, 64, 64);
+    let (a, b, mut c) = (vec![1.0; m * k], vec![1.0; k * n], vec![0.0; m * n]);
+    let lanes = kernels.lanes();
+    let mut packed = vec![0.0; sonograd_kernels::gemm::packed_len(k, n, lanes)];
+    let mut scratch = vec![0.0; sonograd_kernels::gemm::gemm_scratch_len(m, n, k, lanes)];
+    kernels.gemm_pack(k, n, Matrix::row_major(&b, n), &mut packed);
+    let flop = 2.0 * (m * n * k) as f64;
+    let mut best: f64 = 0.0;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(200) {
+        let start = Instant::now();
+        for _ in 0..20 {
+            let a = Matrix::row_major(black_box(&a), k);
+            let linear = sonograd_kernels::Activation::Linear;
+            kernels.gemm_packed(
+                m,
+                n,
+                k,
+                a,
+                &packed,
+                &mut c,
+                n,
+                false,
+                None,
+                linear,
+                &mut scratch,
+            );
+        }
+        best = best.max(20.0 * flop / start.elapsed().as_secs_f64() / 1e9);
+    }
+    black_box(&c);
+    best
+}

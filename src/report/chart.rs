@@ -475,7 +475,9 @@ impl Frame {
                     svg,
                     "<path class=\"rule\" d=\"M{left:.1} {y:.1}H{right:.1}\"/>"
                 );
-                label(svg, right - 2.0, y - 4.0, "end", name);
+                // Above the line; below it at the top, where moments have their names.
+                let dy = if y - LINE < top { LINE - 2.0 } else { -4.0 };
+                label(svg, right - 2.0, y + dy, "end", name);
             }
             Rule::Moment(value, name) if finite(*value) => {
                 let x = self.x(*value);

@@ -178,7 +178,9 @@ fn models(rows: &[ModelRow]) -> String {
                 .runs
                 .first()
                 .map(|run| chance_of(&run.evaluation.confusion_songs));
-            let range = |ends: Option<(f64, f64)>| ends.map_or("–".into(), percent_range);
+            let range = |ends: Option<(f64, f64)>| {
+                format!("<small>{}</small>", ends.map_or("–".into(), percent_range))
+            };
             vec![
                 Text(&row.model).to_string(),
                 with_spread(song),
@@ -186,9 +188,9 @@ fn models(rows: &[ModelRow]) -> String {
                     song.map_or(f64::NAN, |song| song.mean),
                     song_interval,
                     chance,
-                ) + &format!("<small>{}</small>", range(song_interval)),
+                ) + &range(song_interval),
                 with_spread(segment),
-                format!("<small>{}</small>", range(segment_interval)),
+                range(segment_interval),
                 row.spread(|run| run.evaluation.macro_f1)
                     .map_or("–".into(), |f1| format!("{:.3}", f1.mean)),
                 count(row.parameters),
@@ -209,18 +211,20 @@ fn models(rows: &[ModelRow]) -> String {
         ("Macro F1", Column::Number),
         ("Parameters", Column::Number),
         ("Training", Column::Number),
-        ("One segment", Column::Number),
+        ("Answer", Column::Number),
     ];
     let note = if several {
-        "Figures are means over the runs, with the sample standard deviation after ±; the interval is Student's t over the runs. It tells \
-         how far another seed or fold may come out; songs that none of them held out add to it."
+        "Figures are means over the runs, with the sample standard deviation after ±; the interval is that of the mean, by \
+         Student's t. It covers what another seed or fold changes; where all runs are judged by the same songs, it does not cover the luck \
+         of these songs."
     } else {
-        "One run a model: the intervals are those of its figures, by Wilson for songs and with songs as what was drawn for segments."
+        "One run a model: the intervals are those of its figures, Wilson's for songs, and for segments \
+         one that counts songs, not segments, as independent."
     };
     table(&columns, &cells)
         + &format!(
-            "<p class=\"note\">{note} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; one segment \
-             is the time of a prediction.</p>\n"
+            "<p class=\"note\">{note} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; the last column is \
+             the time of an answer for one segment.</p>\n"
         )
 }
 
@@ -309,7 +313,7 @@ fn leak(rows: &[LeakRow]) -> String {
         "What the leak is worth",
         &("<p>Segment accuracy of the same models under two splits. By segment, parts of one song stand in training and validation, and a \
            model may know the song instead of the genre; by song, it has heard nothing of the songs that it is judged by. The \
-           difference, in points, is what the first flatters.</p>\n"
+           difference, in points, is how much the split by segment flatters.</p>\n"
             .to_string()
             + &table(
                 &[

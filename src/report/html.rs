@@ -67,7 +67,7 @@ pub fn render(report: &RunReport) -> String {
         section(
             "What is taken for what",
             &format!(
-                "<p class=\"note\">Rows are true genres, columns answers; a cell gives the count and its share of the row.</p>\n\
+                "<p class=\"note\">Rows are true genres, columns answers. A cell gives the count; its shade is the share of the row.</p>\n\
                  <div class=\"grid\">\n{}</div>\n",
                 confusions(evaluation)
             ),
@@ -155,8 +155,8 @@ fn headline(report: &RunReport) -> String {
     }
     out + &format!(
         "</ul>\n<p class=\"note\" style=\"margin-top:1rem\">A song's answer is the {} of its segments. Chance, the dashed tick, is to name \
-         the most frequent genre always. The segments' interval takes songs as what was drawn, because segments of one song \
-         are alike.</p>\n",
+         the most frequent genre always. The segments' interval counts songs, not segments, as independent: \
+         segments of one song are alike.</p>\n",
         vote_words(evaluation)
     )
 }
@@ -312,8 +312,8 @@ fn calibration(evaluation: &Evaluation) -> String {
         )
     });
     format!(
-        "<div class=\"grid\">\n{}<div>\n<p>The expected calibration error is <b>{}</b>: so far are the confidence of an answer and \
-         its chance to be right apart, in the mean over the segments.{example}</p>\n<p class=\"note\">A bar is the share of right \
+        "<div class=\"grid\">\n{}<div>\n<p>The expected calibration error is <b>{}</b>: on average, the confidence of an answer \
+         and its chance of being right lie that far apart.{example}</p>\n<p class=\"note\">A bar is the share of right \
          answers among those of one range of confidence, the number above it how many they are. The dashed box reaches from there to their \
          mean confidence; on the diagonal both are equal. (Guo et al. 2017, 10 bins of equal width.)</p>\n</div>\n</div>\n",
         reliability(calibration),

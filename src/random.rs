@@ -184,10 +184,19 @@ mod tests {
     fn words_name_the_stream() {
         let first = |words: &[u64]| Random::new(words).next_u64();
         assert_eq!(first(&[7, 1]), first(&[7, 1]));
-        let mut seen: Vec<u64> = [&[][..], &[0], &[0, 0], &[1], &[1, 0], &[0, 1], &[1 << 32], &[1 << 63]]
-            .into_iter()
-            .map(first)
-            .collect();
+        let mut seen: Vec<u64> = [
+            &[][..],
+            &[0],
+            &[0, 0],
+            &[1],
+            &[1, 0],
+            &[0, 1],
+            &[1 << 32],
+            &[1 << 63],
+        ]
+        .into_iter()
+        .map(first)
+        .collect();
         for seed in 0..1000 {
             seen.push(first(&[seed, 99]));
             seen.push(first(&[99, seed, 0]));
@@ -202,7 +211,9 @@ mod tests {
     fn neighbouring_streams_do_not_correlate() {
         let n = 20_000;
         let (mut a, mut b) = (Random::new(&[5, 0]), Random::new(&[5, 1]));
-        let dot: f64 = (0..n).map(|_| (a.uniform_f64() - 0.5) * (b.uniform_f64() - 0.5)).sum();
+        let dot: f64 = (0..n)
+            .map(|_| (a.uniform_f64() - 0.5) * (b.uniform_f64() - 0.5))
+            .sum();
         // The product has standard deviation 1/12.
         assert!(dot.abs() < 4.0 * (n as f64).sqrt() / 12.0, "{dot}");
     }
@@ -219,7 +230,10 @@ mod tests {
             cells[2][random.below(64)] += 1;
         }
         for cells in cells {
-            let chi: f64 = cells.iter().map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0).sum();
+            let chi: f64 = cells
+                .iter()
+                .map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0)
+                .sum();
             assert!(chi < 110.0, "{chi}");
         }
     }
@@ -231,7 +245,10 @@ mod tests {
         for _ in 0..70_000 {
             cells[random.below(7)] += 1;
         }
-        let chi: f64 = cells.iter().map(|&c| (f64::from(c) - 10_000.0).powi(2) / 10_000.0).sum();
+        let chi: f64 = cells
+            .iter()
+            .map(|&c| (f64::from(c) - 10_000.0).powi(2) / 10_000.0)
+            .sum();
         // Six degrees of freedom: below 25 but for one chance in 3,000.
         assert!(chi < 25.0, "{chi}");
         assert_eq!(random.below(1), 0);
@@ -260,7 +277,10 @@ mod tests {
             *counts.entry(items).or_default() += 1;
         }
         assert_eq!(counts.len(), 24);
-        let chi: f64 = counts.values().map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0).sum();
+        let chi: f64 = counts
+            .values()
+            .map(|&c| (f64::from(c) - 1000.0).powi(2) / 1000.0)
+            .sum();
         assert!(chi < 52.0, "{chi}");
         random.shuffle::<u8>(&mut []);
     }

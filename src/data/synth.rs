@@ -24,8 +24,16 @@ use crate::random::Random;
 use crate::{Error, Result};
 
 /// The genres, in alphabetical order: an index into this list is a genre's number.
-pub const GENRES: [&str; 8] =
-    ["blues", "classical", "disco", "hip-hop", "jazz", "metal", "pop", "reggae"];
+pub const GENRES: [&str; 8] = [
+    "blues",
+    "classical",
+    "disco",
+    "hip-hop",
+    "jazz",
+    "metal",
+    "pop",
+    "reggae",
+];
 
 /// Seconds that a song lasts.
 pub const SONG_SECONDS: f64 = 30.0;
@@ -46,7 +54,11 @@ const RATE: f64 = SAMPLE_RATE as f64;
 /// # Panics
 /// If `genre` is not an index into [`GENRES`].
 pub fn render(genre: usize, song: u64, seed: u64) -> Vec<f32> {
-    assert!(genre < GENRES.len(), "there are {} genres, not {genre}", GENRES.len());
+    assert!(
+        genre < GENRES.len(),
+        "there are {} genres, not {genre}",
+        GENRES.len()
+    );
     let mut r = Random::new(&[seed, genre as u64, song]);
     let samples = (SONG_SECONDS * RATE) as usize;
     let parts = genres::compose(genre, SONG_SECONDS, &mut r.split());
@@ -93,7 +105,10 @@ pub fn write_folder(
     (0..total).into_par_iter().try_for_each(|index| {
         // Songs of one number side by side, so that what is written first is a set of all genres.
         let (song, genre) = ((index / GENRES.len()) as u64, index % GENRES.len());
-        write_song(&dir.join(song_name(genre, song)), &render(genre, song, seed))?;
+        write_song(
+            &dir.join(song_name(genre, song)),
+            &render(genre, song, seed),
+        )?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
         Ok(())
     })
@@ -116,9 +131,12 @@ fn write_song(path: &Path, samples: &[f32]) -> Result<()> {
     let mut writer =
         hound::WavWriter::new(std::io::BufWriter::new(file.as_file_mut()), spec).map_err(failed)?;
     for &x in samples {
-        writer.write_sample((x * 32_767.0).round() as i16).map_err(failed)?;
+        writer
+            .write_sample((x * 32_767.0).round() as i16)
+            .map_err(failed)?;
     }
     writer.finalize().map_err(failed)?;
-    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    file.persist(path)
+        .map_err(|error| Error::io("write", path)(error.error))?;
     Ok(())
 }

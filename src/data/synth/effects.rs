@@ -1,8 +1,8 @@
 //! Effects, each a pass over a mono buffer in place.
 
 mod biquad;
-mod echo;
 mod dynamics;
+mod echo;
 mod tape;
 
 pub(crate) use biquad::Biquad;
@@ -43,7 +43,9 @@ impl Insert {
             }
             Self::Wah(rate) => wah(x, *rate),
             Self::Chorus(rate, depth) => chorus(x, *rate, *depth),
-            Self::Echo(delay, feedback, level, cutoff) => echo(x, *delay, *feedback, *level, *cutoff),
+            Self::Echo(delay, feedback, level, cutoff) => {
+                echo(x, *delay, *feedback, *level, *cutoff)
+            }
             Self::Crush(bits, hold) => crush(x, *bits, *hold),
         }
     }

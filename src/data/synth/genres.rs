@@ -43,15 +43,27 @@ const STYLES: [&dyn Style; 8] = [
 ];
 
 /// From whom each genre borrows, by index: jazz and metal have the blues, hip-hop samples jazz, disco and reggae.
-const NEIGHBOURS: [&[usize]; 8] =
-    [&[4, 5, 6], &[4, 6, 5], &[6, 3, 7], &[2, 4, 7], &[0, 1, 3], &[0, 6, 1], &[2, 7, 5], &[6, 3, 0]];
+const NEIGHBOURS: [&[usize]; 8] = [
+    &[4, 5, 6],
+    &[4, 6, 5],
+    &[6, 3, 7],
+    &[2, 4, 7],
+    &[0, 1, 3],
+    &[0, 6, 1],
+    &[2, 7, 5],
+    &[6, 3, 0],
+];
 
 /// The chance of each trait (feel, harmony, each of the five parts) to come from a neighbour.
 const CROSSOVER: f64 = 0.15;
 
 /// The genre's own style, or now and then a neighbour's.
 fn style(genre: usize, r: &mut Random) -> &'static dyn Style {
-    if r.chance(CROSSOVER) { STYLES[*r.choose(NEIGHBOURS[genre])] } else { STYLES[genre] }
+    if r.chance(CROSSOVER) {
+        STYLES[*r.choose(NEIGHBOURS[genre])]
+    } else {
+        STYLES[genre]
+    }
 }
 
 /// Writes a song: all the parts with their notes.
@@ -103,7 +115,10 @@ mod tests {
                 for note in parts.iter().flat_map(|part| &part.notes) {
                     assert!((0.0..40.0).contains(&note.at), "{note:?}");
                     assert!(note.length > 0.0 && note.length < 30.0, "{note:?}");
-                    assert!((15.0..=110.0).contains(&note.pitch), "genre {genre}: {note:?}");
+                    assert!(
+                        (15.0..=110.0).contains(&note.pitch),
+                        "genre {genre}: {note:?}"
+                    );
                     assert!((0.0..=1.0).contains(&note.velocity), "{note:?}");
                 }
             }
@@ -115,7 +130,9 @@ mod tests {
     fn every_genre_has_songs_of_middling_tempo() {
         for (genre, style) in STYLES.iter().enumerate() {
             let mut r = Random::new(&[genre as u64]);
-            let middling = (0..200).filter(|_| (75.0..140.0).contains(&style.feel(&mut r).tempo)).count();
+            let middling = (0..200)
+                .filter(|_| (75.0..140.0).contains(&style.feel(&mut r).tempo))
+                .count();
             assert!(middling >= 40, "genre {genre}: {middling} of 200");
         }
     }

@@ -30,7 +30,11 @@ impl Motif {
             .enumerate()
             .map(|(i, &at)| {
                 let next = onsets.get(i + 1).copied().unwrap_or(end);
-                (at, (next - at).min(2.0) * r.range(0.7, 1.0), r.range(0.6, 0.95))
+                (
+                    at,
+                    (next - at).min(2.0) * r.range(0.7, 1.0),
+                    r.range(0.6, 0.95),
+                )
             })
             .collect();
         let mut step: i32 = 0;
@@ -51,7 +55,14 @@ impl Motif {
 
     /// Sings it from `beat` on around `anchor`: notes on a beat that last go to the chord, the others follow
     /// `scale`. `bend` semitones is the largest slide into a long note. Returns the last pitch.
-    pub(crate) fn sing(&self, line: &mut Line, beat: f64, anchor: f64, scale: &[i32], bend: f64) -> f64 {
+    pub(crate) fn sing(
+        &self,
+        line: &mut Line,
+        beat: f64,
+        anchor: f64,
+        scale: &[i32],
+        bend: f64,
+    ) -> f64 {
         let song = line.song;
         let mut pitch = anchor;
         for (&(at, length, velocity), &steps) in self.rhythm.iter().zip(&self.steps) {
@@ -59,7 +70,11 @@ impl Motif {
             if at.fract() == 0.0 && length > 0.6 {
                 pitch = song.chord(beat + at).nearest(pitch);
             }
-            let slide = if bend > 0.0 && length > 0.4 && line.r.chance(0.45) { -bend } else { 0.0 };
+            let slide = if bend > 0.0 && length > 0.4 && line.r.chance(0.45) {
+                -bend
+            } else {
+                0.0
+            };
             line.slide(beat + at, length, pitch, velocity, slide);
         }
         pitch
@@ -120,7 +135,11 @@ pub(crate) fn run(
         } else if line.r.chance(0.2) {
             direction = -direction;
         }
-        let steps = if line.r.chance(leap) { *line.r.choose(&[2, 3, 4]) } else { 1 };
+        let steps = if line.r.chance(leap) {
+            *line.r.choose(&[2, 3, 4])
+        } else {
+            1
+        };
         *pitch = song.harmony.step(scale, *pitch, direction * steps);
         if at.fract() == 0.0 {
             *pitch = song.chord(at).nearest(*pitch);

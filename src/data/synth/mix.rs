@@ -25,7 +25,14 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(sound: Sound, low: i32) -> Self {
-        Self { sound, low, notes: Vec::new(), inserts: Vec::new(), level: 0.0, room: 0.0 }
+        Self {
+            sound,
+            low,
+            notes: Vec::new(),
+            inserts: Vec::new(),
+            level: 0.0,
+            room: 0.0,
+        }
     }
 
     /// Adds an effect behind those that are there.
@@ -110,7 +117,11 @@ impl Production {
             squeeze,
             balance: (2.0 + 4.0 * r.normal(), -11.0 + 4.5 * r.normal()),
             bandwidth,
-            hiss: if old { r.range(-48.0, -28.0) } else { r.range(-75.0, -42.0) },
+            hiss: if old {
+                r.range(-48.0, -28.0)
+            } else {
+                r.range(-75.0, -42.0)
+            },
             crackle,
             hum: r.chance(if old { 0.4 } else { 0.05 }),
             wow,
@@ -149,7 +160,12 @@ fn master(x: &mut [f32], production: &Production, r: &mut Random) {
     rebalance(x, production.balance);
     // The desk's own colour.
     for _ in 0..3 {
-        Biquad::peak(200.0 * r.range(0.0, 5.0).exp2(), r.range(0.5, 1.5), 3.5 * r.normal()).apply(x);
+        Biquad::peak(
+            200.0 * r.range(0.0, 5.0).exp2(),
+            r.range(0.5, 1.5),
+            3.5 * r.normal(),
+        )
+        .apply(x);
     }
     let music = rms(x);
     if music == 0.0 {
@@ -158,7 +174,12 @@ fn master(x: &mut [f32], production: &Production, r: &mut Random) {
     if let Some(rate) = production.wow {
         wow(x, rate, 0.0015);
     }
-    hiss(x, music * 10_f64.powf(production.hiss / 20.0), r.range(3_000.0, 11_000.0), r);
+    hiss(
+        x,
+        music * 10_f64.powf(production.hiss / 20.0),
+        r.range(3_000.0, 11_000.0),
+        r,
+    );
     if let Some(rate) = production.crackle {
         crackle(x, music * r.range(0.1, 0.8), rate, r);
     }
@@ -190,9 +211,17 @@ fn rebalance(x: &mut [f32], target: (f64, f64)) {
     // Twice, as shelves overlap.
     for _ in 0..2 {
         let low = band(x, &mut [Biquad::low_pass(250.0, 0.7)]);
-        let middle = band(x, &mut [Biquad::high_pass(250.0, 0.7), Biquad::low_pass(2_000.0, 0.7)]);
+        let middle = band(
+            x,
+            &mut [
+                Biquad::high_pass(250.0, 0.7),
+                Biquad::low_pass(2_000.0, 0.7),
+            ],
+        );
         let high = band(x, &mut [Biquad::high_pass(2_000.0, 0.7)]);
-        let correction = |target: f64, level: f64| (0.8 * (target - 20.0 * (level / middle).log10())).clamp(-14.0, 14.0);
+        let correction = |target: f64, level: f64| {
+            (0.8 * (target - 20.0 * (level / middle).log10())).clamp(-14.0, 14.0)
+        };
         Biquad::low_shelf(250.0, correction(target.0, low)).apply(x);
         Biquad::high_shelf(2_000.0, correction(target.1, high)).apply(x);
     }
@@ -207,7 +236,9 @@ mod tests {
     fn the_master_takes_loudness_and_balance_away() {
         let record = |filter: Biquad, gain: f32| {
             let mut r = Random::new(&[8]);
-            let mut x: Vec<f32> = (0..66_150).map(|_| gain * (r.uniform_f32() - 0.5)).collect();
+            let mut x: Vec<f32> = (0..66_150)
+                .map(|_| gain * (r.uniform_f32() - 0.5))
+                .collect();
             filter.clone().apply(&mut x);
             let production = Production {
                 bandwidth: None,
@@ -228,12 +259,21 @@ mod tests {
         let dark = record(Biquad::high_shelf(1_500.0, -12.0), 0.9);
         let bright = record(Biquad::high_shelf(1_500.0, 8.0), 0.01);
         assert!((20.0 * (rms(&dark) / rms(&bright)).log10()).abs() < 0.3);
-        assert!((treble(&dark) - treble(&bright)).abs() < 4.0, "{} {}", treble(&dark), treble(&bright));
+        assert!(
+            (treble(&dark) - treble(&bright)).abs() < 4.0,
+            "{} {}",
+            treble(&dark),
+            treble(&bright)
+        );
         assert!(dark.iter().chain(&bright).all(|x| x.abs() <= 0.97));
     }
 
     #[test]
     fn silence_stays_silent() {
-        assert!(produce(&[], 4_096, &mut Random::new(&[1])).iter().all(|&x| x == 0.0));
+        assert!(
+            produce(&[], 4_096, &mut Random::new(&[1]))
+                .iter()
+                .all(|&x| x == 0.0)
+        );
     }
 }

@@ -14,7 +14,13 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    pub(crate) const ALL: [Self; 5] = [Self::Drums, Self::Bass, Self::Chords, Self::Lead, Self::Colour];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Drums,
+        Self::Bass,
+        Self::Chords,
+        Self::Lead,
+        Self::Colour,
+    ];
 }
 
 /// How time runs.
@@ -37,13 +43,24 @@ pub(crate) struct Feel {
 impl Feel {
     /// Four straight beats a bar, in time.
     pub(crate) fn straight(tempo: f64) -> Self {
-        Self { tempo, metre: 4, swing: 0.5, shuffle: 0.5, rubato: 0.004, looseness: 0.005 }
+        Self {
+            tempo,
+            metre: 4,
+            swing: 0.5,
+            shuffle: 0.5,
+            rubato: 0.004,
+            looseness: 0.005,
+        }
     }
 
     /// The beat at which a written beat is played: eighths and sixteenths swing.
     fn swung(&self, beat: f64) -> f64 {
         let bend = |x: f64, at: f64| {
-            if x < 0.5 { x * 2.0 * at } else { at + (x - 0.5) * 2.0 * (1.0 - at) }
+            if x < 0.5 {
+                x * 2.0 * at
+            } else {
+                at + (x - 0.5) * 2.0 * (1.0 - at)
+            }
         };
         let whole = beat.floor();
         let halves = (beat - whole) * 2.0;
@@ -80,7 +97,13 @@ pub(crate) struct Song {
 impl Song {
     /// Lays out enough bars for `seconds`, starting anywhere in the song, as an excerpt does. `presence` is the
     /// chance of each role (in the order of [`Role::ALL`]) to play in a phrase.
-    pub(crate) fn new(feel: Feel, harmony: Harmony, presence: [f64; 5], seconds: f64, r: &mut Random) -> Self {
+    pub(crate) fn new(
+        feel: Feel,
+        harmony: Harmony,
+        presence: [f64; 5],
+        seconds: f64,
+        r: &mut Random,
+    ) -> Self {
         let mut clock = Vec::new();
         let first = r.below(16);
         let mut now = -r.uniform_f64() * 60.0 / feel.tempo * feel.metre as f64;
@@ -113,12 +136,20 @@ impl Song {
                 }
             })
             .collect();
-        Self { feel, harmony, bars, clock }
+        Self {
+            feel,
+            harmony,
+            bars,
+            clock,
+        }
     }
 
     /// Seconds at which a written beat is played.
     pub(crate) fn seconds(&self, beat: f64) -> f64 {
-        let swung = self.feel.swung(beat).clamp(0.0, (self.clock.len() - 1) as f64);
+        let swung = self
+            .feel
+            .swung(beat)
+            .clamp(0.0, (self.clock.len() - 1) as f64);
         let whole = (swung as usize).min(self.clock.len() - 2);
         let (from, to) = (self.clock[whole], self.clock[whole + 1]);
         from + (to - from) * (swung - whole as f64)
@@ -136,7 +167,9 @@ impl Song {
 
     /// The bars in which `role` plays.
     pub(crate) fn bars_of(&self, role: Role) -> impl Iterator<Item = &Bar> {
-        self.bars.iter().filter(move |bar| bar.playing[role as usize])
+        self.bars
+            .iter()
+            .filter(move |bar| bar.playing[role as usize])
     }
 }
 
@@ -208,7 +241,12 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(crate) fn new(song: &'a Song, r: &mut Random) -> Self {
         let lag = 1.2 * song.feel.looseness * r.normal();
-        Self { song, r: r.split(), notes: Vec::new(), lag }
+        Self {
+            song,
+            r: r.split(),
+            notes: Vec::new(),
+            lag,
+        }
     }
 
     /// A note at a beat for a number of beats.
@@ -224,12 +262,25 @@ impl<'a> Line<'a> {
         if at >= 0.0 {
             let length = (self.song.seconds(beat + beats) - written).max(0.02);
             let velocity = (velocity * (1.0 + 0.12 * self.r.normal())).clamp(0.05, 1.0);
-            self.notes.push(Note { at, length, pitch, velocity, bend });
+            self.notes.push(Note {
+                at,
+                length,
+                pitch,
+                velocity,
+                bend,
+            });
         }
     }
 
     /// Several notes struck `spread` seconds apart, from the first to the last.
-    pub(crate) fn strum(&mut self, beat: f64, beats: f64, pitches: &[f64], velocity: f64, spread: f64) {
+    pub(crate) fn strum(
+        &mut self,
+        beat: f64,
+        beats: f64,
+        pitches: &[f64],
+        velocity: f64,
+        spread: f64,
+    ) {
         for (i, &pitch) in pitches.iter().enumerate() {
             let before = self.notes.len();
             self.note(beat, beats, pitch, velocity);
@@ -258,17 +309,26 @@ mod tests {
 
     #[test]
     fn rhythms_are_read() {
-        assert_eq!(rhythm("X_.. x_ o.", 4), [(0.0, 1.0, 1.0), (2.0, 1.0, 0.75), (3.0, 0.5, 0.4)]);
+        assert_eq!(
+            rhythm("X_.. x_ o.", 4),
+            [(0.0, 1.0, 1.0), (2.0, 1.0, 0.75), (3.0, 0.5, 0.4)]
+        );
         assert_eq!(rhythm("xxxx", 3).len(), 3);
         assert_eq!(rhythm("x..x..x..x..", 3).len(), 3);
     }
 
     #[test]
     fn swing_moves_only_what_is_off_the_beat() {
-        let feel = Feel { swing: 0.66, ..Feel::straight(120.0) };
+        let feel = Feel {
+            swing: 0.66,
+            ..Feel::straight(120.0)
+        };
         assert_eq!(feel.swung(3.0), 3.0);
         assert!((feel.swung(3.5) - 3.66).abs() < 1e-12);
-        let feel = Feel { shuffle: 0.6, ..Feel::straight(120.0) };
+        let feel = Feel {
+            shuffle: 0.6,
+            ..Feel::straight(120.0)
+        };
         assert!((feel.swung(0.5) - 0.5).abs() < 1e-12);
         assert!((feel.swung(0.25) - 0.3).abs() < 1e-12);
         assert!((feel.swung(0.75) - 0.8).abs() < 1e-12);
@@ -278,14 +338,24 @@ mod tests {
     fn a_song_covers_its_excerpt_and_time_runs_forward() {
         for seed in 0..20 {
             let mut r = Random::new(&[seed]);
-            let feel = Feel { rubato: 0.06, metre: 3, ..Feel::straight(r.range(60.0, 200.0)) };
+            let feel = Feel {
+                rubato: 0.06,
+                metre: 3,
+                ..Feel::straight(r.range(60.0, 200.0))
+            };
             let harmony = Harmony::new(0, MAJOR, "I | IV V | I");
             let song = Song::new(feel, harmony, [0.5, 0.5, 0.5, 0.5, 0.0], 30.0, &mut r);
             let end = song.bars.len() as f64 * 3.0;
             assert!(song.seconds(0.0) <= 0.0 && song.seconds(end) >= 30.0);
-            let times: Vec<f64> = (0..song.bars.len() * 12).map(|i| song.seconds(i as f64 / 4.0)).collect();
+            let times: Vec<f64> = (0..song.bars.len() * 12)
+                .map(|i| song.seconds(i as f64 / 4.0))
+                .collect();
             assert!(times.windows(2).all(|pair| pair[0] < pair[1]));
-            assert!(song.bars.iter().all(|bar| bar.playing.iter().filter(|&&p| p).count() >= 2));
+            assert!(
+                song.bars
+                    .iter()
+                    .all(|bar| bar.playing.iter().filter(|&&p| p).count() >= 2)
+            );
             assert!(song.bars_of(Role::Colour).next().is_none());
         }
     }

@@ -79,13 +79,18 @@ impl Chord {
     /// The tones as stacked on the root, the root in the octave from `low` up.
     pub(crate) fn stacked(&self, low: i32) -> Vec<f64> {
         let root = self.root_above(low);
-        self.tones.iter().map(|&tone| root + f64::from(tone)).collect()
+        self.tones
+            .iter()
+            .map(|&tone| root + f64::from(tone))
+            .collect()
     }
 
     /// The chord tone nearest to `pitch`.
     pub(crate) fn nearest(&self, pitch: f64) -> f64 {
         nearest(pitch, |class| {
-            self.tones.iter().any(|tone| (self.root + tone).rem_euclid(12) == class)
+            self.tones
+                .iter()
+                .any(|tone| (self.root + tone).rem_euclid(12) == class)
         })
     }
 }
@@ -94,7 +99,9 @@ impl Chord {
 fn nearest(pitch: f64, belongs: impl Fn(i32) -> bool) -> f64 {
     let centre = pitch.round() as i32;
     let found = (0..12).find_map(|away| {
-        [centre - away, centre + away].into_iter().find(|p| belongs(p.rem_euclid(12)))
+        [centre - away, centre + away]
+            .into_iter()
+            .find(|p| belongs(p.rem_euclid(12)))
     });
     f64::from(found.unwrap_or(centre))
 }
@@ -120,14 +127,23 @@ impl Harmony {
             .split('|')
             .map(|bar| bar.split_whitespace().map(read).collect())
             .collect();
-        Self { tonic, scale, changes }
+        Self {
+            tonic,
+            scale,
+            changes,
+        }
     }
 
     /// The pitch `steps` of `scale` (above the tonic) away from the one nearest to `pitch`.
     pub(crate) fn step(&self, scale: &[i32], pitch: f64, steps: i32) -> f64 {
-        let start = nearest(pitch, |class| scale.contains(&(class - self.tonic).rem_euclid(12))) as i32;
+        let start = nearest(pitch, |class| {
+            scale.contains(&(class - self.tonic).rem_euclid(12))
+        }) as i32;
         let above = start - self.tonic;
-        let degree = scale.iter().position(|&s| s == above.rem_euclid(12)).unwrap_or(0) as i32;
+        let degree = scale
+            .iter()
+            .position(|&s| s == above.rem_euclid(12))
+            .unwrap_or(0) as i32;
         let size = scale.len() as i32;
         let moved = degree + steps;
         let octaves = above.div_euclid(12) + moved.div_euclid(size);

@@ -13,7 +13,10 @@ pub(crate) struct Biquad {
 impl Biquad {
     fn new(b: [f64; 3], a: [f64; 3]) -> Self {
         let by = |x: f64| (x / a[0]) as f32;
-        Self { coefficients: [by(b[0]), by(b[1]), by(b[2]), by(a[1]), by(a[2])], state: [0.0; 2] }
+        Self {
+            coefficients: [by(b[0]), by(b[1]), by(b[2]), by(a[1]), by(a[2])],
+            state: [0.0; 2],
+        }
     }
 
     /// cos(w0) and alpha of the cookbook; the frequency in Hz is kept below the Nyquist frequency.
@@ -24,12 +27,18 @@ impl Biquad {
 
     pub(crate) fn low_pass(frequency: f64, q: f64) -> Self {
         let (c, alpha) = Self::angle(frequency, q);
-        Self::new([(1.0 - c) / 2.0, 1.0 - c, (1.0 - c) / 2.0], [1.0 + alpha, -2.0 * c, 1.0 - alpha])
+        Self::new(
+            [(1.0 - c) / 2.0, 1.0 - c, (1.0 - c) / 2.0],
+            [1.0 + alpha, -2.0 * c, 1.0 - alpha],
+        )
     }
 
     pub(crate) fn high_pass(frequency: f64, q: f64) -> Self {
         let (c, alpha) = Self::angle(frequency, q);
-        Self::new([(1.0 + c) / 2.0, -1.0 - c, (1.0 + c) / 2.0], [1.0 + alpha, -2.0 * c, 1.0 - alpha])
+        Self::new(
+            [(1.0 + c) / 2.0, -1.0 - c, (1.0 + c) / 2.0],
+            [1.0 + alpha, -2.0 * c, 1.0 - alpha],
+        )
     }
 
     /// 0 dB at its centre.
@@ -67,7 +76,11 @@ impl Biquad {
                 side * 2.0 * a * (down - up * turned),
                 a * (up - down * turned - root),
             ],
-            [up + down * turned + root, side * -2.0 * (down + up * turned), up + down * turned - root],
+            [
+                up + down * turned + root,
+                side * -2.0 * (down + up * turned),
+                up + down * turned - root,
+            ],
         )
     }
 
@@ -130,7 +143,10 @@ mod tests {
         ];
         for (filter, frequency, expected) in cases {
             let found = gain(&filter, frequency);
-            assert!((found - expected).abs() < 0.15, "{filter:?} at {frequency}: {found} dB, not {expected}");
+            assert!(
+                (found - expected).abs() < 0.15,
+                "{filter:?} at {frequency}: {found} dB, not {expected}"
+            );
         }
         assert!(gain(&Biquad::low_pass(1_000.0, q), 8_000.0) < -30.0);
     }

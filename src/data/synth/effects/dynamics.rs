@@ -40,7 +40,11 @@ pub(crate) fn compress(x: &mut [f32], threshold: f64, ratio: f64) {
     for chunk in x.chunks_mut(BLOCK) {
         let now = rms(chunk);
         level += (now - level) * if now > level { attack } else { release };
-        let target = if level > knee { (level / knee).powf(1.0 / ratio - 1.0) as f32 } else { 1.0 };
+        let target = if level > knee {
+            (level / knee).powf(1.0 / ratio - 1.0) as f32
+        } else {
+            1.0
+        };
         let step = (target - gain) / chunk.len() as f32;
         for x in chunk {
             gain += step;
@@ -77,7 +81,8 @@ mod tests {
 
     #[test]
     fn the_compressor_brings_loud_and_soft_together() {
-        let wave = |n: usize| (n as f32 * 0.2).sin() * if (n / 22_050) % 2 == 0 { 0.8 } else { 0.1 };
+        let wave =
+            |n: usize| (n as f32 * 0.2).sin() * if (n / 22_050) % 2 == 0 { 0.8 } else { 0.1 };
         let mut x: Vec<f32> = (0..88_200).map(wave).collect();
         let ratio = |x: &[f32]| rms(&x[10_000..20_000]) / rms(&x[34_000..42_000]);
         let before = ratio(&x);

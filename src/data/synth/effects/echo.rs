@@ -101,17 +101,31 @@ mod tests {
         let mut x = click();
         echo(&mut x, 0.2, 0.5, 0.8, 4_000.0);
         let loudest = |from: usize, to: usize| {
-            (from..to).max_by(|&a, &b| x[a].abs().total_cmp(&x[b].abs())).expect("a range")
+            (from..to)
+                .max_by(|&a, &b| x[a].abs().total_cmp(&x[b].abs()))
+                .expect("a range")
         };
         let (first, second) = (loudest(2_000, 6_000), loudest(7_000, 10_500));
-        assert!(first.abs_diff(4_410) < 40 && second.abs_diff(8_820) < 80, "{first} {second}");
+        assert!(
+            first.abs_diff(4_410) < 40 && second.abs_diff(8_820) < 80,
+            "{first} {second}"
+        );
         assert!(x[second].abs() < 0.6 * x[first].abs());
     }
 
     #[test]
     fn larger_rooms_ring_longer() {
-        let late = |size| -> f32 { reverb(&click(), size, 0.3)[22_050..].iter().map(|x| x * x).sum() };
+        let late = |size| -> f32 {
+            reverb(&click(), size, 0.3)[22_050..]
+                .iter()
+                .map(|x| x * x)
+                .sum()
+        };
         assert!(late(0.9) > 10.0 * late(0.2));
-        assert!(reverb(&click(), 1.0, 0.0)[40_000..].iter().all(|x| x.abs() < 0.5));
+        assert!(
+            reverb(&click(), 1.0, 0.0)[40_000..]
+                .iter()
+                .all(|x| x.abs() < 0.5)
+        );
     }
 }

@@ -31,7 +31,9 @@ pub(crate) fn crackle(x: &mut [f32], level: f64, rate: f64, r: &mut Random) {
         let strength = level * (1.0 * r.normal()).exp();
         let sign = if r.chance(0.5) { 1.0 } else { -1.0 };
         let ring = r.range(2.0, 9.0);
-        let Some(rest) = x.get_mut(at as usize..) else { return };
+        let Some(rest) = x.get_mut(at as usize..) else {
+            return;
+        };
         for (i, x) in rest.iter_mut().take(40).enumerate() {
             let t = i as f64;
             *x += (sign * strength * (-t / ring).exp() * (t * 1.3).cos()) as f32;

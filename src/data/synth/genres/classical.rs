@@ -15,7 +15,12 @@ pub(super) struct Classical;
 impl Style for Classical {
     fn feel(&self, r: &mut Random) -> Feel {
         let metre = if r.chance(0.4) { 3 } else { 4 };
-        Feel { metre, rubato: r.range(0.01, 0.07), looseness: r.range(0.004, 0.02), ..Feel::straight(r.range(56.0, 150.0)) }
+        Feel {
+            metre,
+            rubato: r.range(0.01, 0.07),
+            looseness: r.range(0.004, 0.02),
+            ..Feel::straight(r.range(56.0, 150.0))
+        }
     }
 
     fn harmony(&self, r: &mut Random) -> Harmony {
@@ -35,7 +40,11 @@ impl Style for Classical {
                 "i | bVII | bIII | bVI | iv | i | V7 | i",
                 "i | V | i | iv | viio7 | i | V7 | i",
             ]);
-            Harmony::new(tonic, if r.chance(0.5) { HARMONIC_MINOR } else { MINOR }, changes)
+            Harmony::new(
+                tonic,
+                if r.chance(0.5) { HARMONIC_MINOR } else { MINOR },
+                changes,
+            )
         }
     }
 
@@ -54,7 +63,12 @@ impl Style for Classical {
             if bar.last {
                 // A roll that swells into the next phrase.
                 for i in 0..bar.beats * 6 {
-                    line.note(bar.start + i as f64 / 6.0, 0.2, LOW_TOM, 0.3 + 0.02 * i as f64);
+                    line.note(
+                        bar.start + i as f64 / 6.0,
+                        0.2,
+                        LOW_TOM,
+                        0.3 + 0.02 * i as f64,
+                    );
                 }
                 line.note(bar.start + bar.beats as f64, 1.0, CRASH, 0.8);
             } else if line.r.chance(0.4) {
@@ -65,7 +79,17 @@ impl Style for Classical {
     }
 
     fn bass(&self, song: &Song, r: &mut Random) -> Part {
-        let mut part = pick(r, &[(3.0, fiddle), (3.0, piano), (2.0, strings), (1.0, upright_bass), (1.0, organ), (1.0, acoustic_guitar)]);
+        let mut part = pick(
+            r,
+            &[
+                (3.0, fiddle),
+                (3.0, piano),
+                (2.0, strings),
+                (1.0, upright_bass),
+                (1.0, organ),
+                (1.0, acoustic_guitar),
+            ],
+        );
         part.low = 38;
         let mut line = Line::new(song, r);
         let moving = r.chance(0.5);
@@ -78,7 +102,9 @@ impl Style for Classical {
             // Steps towards the root of the bar that follows.
             for beat in 0..bar.beats {
                 line.note(bar.start + beat as f64, 0.95, pitch, 0.65);
-                let goal = song.chord(bar.start + bar.beats as f64).root_above(part.low);
+                let goal = song
+                    .chord(bar.start + bar.beats as f64)
+                    .root_above(part.low);
                 let direction = if goal > pitch { 1 } else { -1 };
                 pitch = song.harmony.step(song.harmony.scale, pitch, direction);
             }
@@ -87,7 +113,17 @@ impl Style for Classical {
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(4.0, piano), (3.0, strings), (1.5, harpsichord), (1.5, acoustic_guitar), (1.0, organ), (0.7, choir)]);
+        let part = pick(
+            r,
+            &[
+                (4.0, piano),
+                (3.0, strings),
+                (1.5, harpsichord),
+                (1.5, acoustic_guitar),
+                (1.0, organ),
+                (0.7, choir),
+            ],
+        );
         let mut line = Line::new(song, r);
         let order: &[usize] = *r.choose(&[
             // Alberti; up and down; repeated; held.
@@ -113,7 +149,12 @@ impl Style for Classical {
                 for i in 0..order.len().min(4) {
                     let n = order.len().min(4);
                     let place = order[(beat * n + i) % order.len()];
-                    line.note(at + i as f64 / n as f64, 1.2 / n as f64, tones[place % tones.len()], swell);
+                    line.note(
+                        at + i as f64 / n as f64,
+                        1.2 / n as f64,
+                        tones[place % tones.len()],
+                        swell,
+                    );
                 }
             }
         }
@@ -121,7 +162,18 @@ impl Style for Classical {
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(3.0, piano), (4.0, fiddle), (2.0, flute), (2.0, clarinet), (1.0, voice), (1.0, harpsichord), (1.0, strings)]);
+        let part = pick(
+            r,
+            &[
+                (3.0, piano),
+                (4.0, fiddle),
+                (2.0, flute),
+                (2.0, clarinet),
+                (1.0, voice),
+                (1.0, harpsichord),
+                (1.0, strings),
+            ],
+        );
         let mut line = Line::new(song, r);
         let grid = *r.choose(&[1, 2, 2, 3, 4]);
         let motif = Motif::draw(r, song.feel.metre, grid, 0.6);
@@ -130,7 +182,11 @@ impl Style for Classical {
         let mut height = 10.0;
         for bar in song.bars_of(Role::Lead) {
             // Sequence: the motif climbs, then falls back.
-            height = if bar.index % 4 == 0 { line.r.range(5.0, 12.0) } else { height + line.r.range(-3.0, 4.0) };
+            height = if bar.index % 4 == 0 {
+                line.r.range(5.0, 12.0)
+            } else {
+                height + line.r.range(-3.0, 4.0)
+            };
             let anchor = song.chord(bar.start).nearest(low + height);
             if bar.last {
                 line.note(bar.start, bar.beats as f64 * 0.8, anchor, 0.8);
@@ -143,13 +199,26 @@ impl Style for Classical {
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(3.0, fiddle), (3.0, strings), (1.5, clarinet), (1.5, flute), (1.0, brass), (0.7, choir), (1.0, piano)]);
+        let part = pick(
+            r,
+            &[
+                (3.0, fiddle),
+                (3.0, strings),
+                (1.5, clarinet),
+                (1.5, flute),
+                (1.0, brass),
+                (0.7, choir),
+                (1.0, piano),
+            ],
+        );
         let mut line = Line::new(song, r);
         // Counterpoint: a slower voice against the lead, entering half a bar later.
         let motif = Motif::draw(r, song.feel.metre, 1, 0.7);
         let below = r.range(2.0, 8.0);
         for bar in song.bars_of(Role::Colour) {
-            let anchor = song.chord(bar.start).nearest(f64::from(part.low) + below + (bar.index % 3) as f64);
+            let anchor = song
+                .chord(bar.start)
+                .nearest(f64::from(part.low) + below + (bar.index % 3) as f64);
             let late = if bar.index % 2 == 1 { 0.5 } else { 0.0 };
             motif.sing(&mut line, bar.start + late, anchor, song.harmony.scale, 0.0);
         }

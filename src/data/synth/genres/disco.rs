@@ -14,7 +14,11 @@ pub(super) struct Disco;
 
 impl Style for Disco {
     fn feel(&self, r: &mut Random) -> Feel {
-        Feel { shuffle: if r.chance(0.25) { 0.56 } else { 0.5 }, looseness: r.range(0.001, 0.009), ..Feel::straight(r.range(96.0, 138.0)) }
+        Feel {
+            shuffle: if r.chance(0.25) { 0.56 } else { 0.5 },
+            looseness: r.range(0.001, 0.009),
+            ..Feel::straight(r.range(96.0, 138.0))
+        }
     }
 
     fn harmony(&self, r: &mut Random) -> Harmony {
@@ -31,7 +35,13 @@ impl Style for Disco {
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
-        [if r.chance(0.08) { 0.4 } else { 0.95 }, 0.88, 0.75, 0.7, 0.65]
+        [
+            if r.chance(0.08) { 0.4 } else { 0.95 },
+            0.88,
+            0.75,
+            0.7,
+            0.65,
+        ]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -41,19 +51,34 @@ impl Style for Disco {
         let open = r.chance(0.75);
         let back = *r.choose(&[SNARE, CLAP, SNARE]);
         let extra = *r.choose(&[TAMBOURINE, SHAKER, CONGA, COWBELL]);
-        let figure = *r.choose(&["x.xxx.xxx.xxx.xx", "..x.x..x..x.x.x.", "x..x..x...x.x...", "................"]);
+        let figure = *r.choose(&[
+            "x.xxx.xxx.xxx.xx",
+            "..x.x..x..x.x.x.",
+            "x..x..x...x.x...",
+            "................",
+        ]);
         for bar in song.bars_of(Role::Drums) {
             line.beat(bar, KICK, "X...X...X...X...");
             line.beat(bar, back, "....X.......X...");
             for (at, length, velocity) in rhythm(hats, bar.beats) {
                 let off = at.fract() == 0.5;
-                line.note(bar.start + at, length, if off && open { OPEN_HAT } else { HAT }, velocity);
+                line.note(
+                    bar.start + at,
+                    length,
+                    if off && open { OPEN_HAT } else { HAT },
+                    velocity,
+                );
             }
             if bar.chorus {
                 line.beat(bar, extra, figure);
             }
             if bar.last && line.r.chance(0.4) {
-                fill(&mut line, bar.start + bar.beats as f64 - 1.0, bar.start + bar.beats as f64, 0.25);
+                fill(
+                    &mut line,
+                    bar.start + bar.beats as f64 - 1.0,
+                    bar.start + bar.beats as f64,
+                    0.25,
+                );
             }
         }
         part.playing(line.finish()).louder(1.0)
@@ -63,13 +88,20 @@ impl Style for Disco {
         let part = pick(r, &[(4.0, electric_bass), (3.0, synth_bass)]);
         let mut line = Line::new(song, r);
         // Low root, high root; the funkier ones leave holes.
-        let figure = *r.choose(&["x.X.x.X.x.X.x.X.", "x.Xx.xX.x.Xx.xX.", "x..x..X.x.xX..X.", "xxXxxxXxxxXxxxXx"]);
+        let figure = *r.choose(&[
+            "x.X.x.X.x.X.x.X.",
+            "x.Xx.xX.x.Xx.xX.",
+            "x..x..X.x.xX..X.",
+            "xxXxxxXxxxXxxxXx",
+        ]);
         for bar in song.bars_of(Role::Bass) {
             for (at, length, velocity) in rhythm(figure, bar.beats) {
                 let root = song.chord(bar.start + at).root_above(part.low);
                 let mut pitch = if velocity > 0.9 { root + 12.0 } else { root };
                 if bar.last && at > 2.9 && line.r.chance(0.6) {
-                    pitch = song.harmony.step(song.harmony.scale, root, *line.r.choose(&[1, 2, 4, 6]));
+                    pitch =
+                        song.harmony
+                            .step(song.harmony.scale, root, *line.r.choose(&[1, 2, 4, 6]));
                 }
                 line.note(bar.start + at, length * 0.7, pitch, 0.6 + 0.3 * velocity);
             }
@@ -78,9 +110,24 @@ impl Style for Disco {
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(3.0, wah_guitar), (3.0, clean_guitar), (2.0, electric_piano), (2.0, piano), (1.0, pad)]);
+        let part = pick(
+            r,
+            &[
+                (3.0, wah_guitar),
+                (3.0, clean_guitar),
+                (2.0, electric_piano),
+                (2.0, piano),
+                (1.0, pad),
+            ],
+        );
         let mut line = Line::new(song, r);
-        let figure = *r.choose(&["o.XooxXoo.Xoo.Xo", "x.x.x.x.x.x.x.x.", "..X...Xo..X...Xo", "X..x..X...x.X...", "xoxXoxxXxoxXoxxX"]);
+        let figure = *r.choose(&[
+            "o.XooxXoo.Xoo.Xo",
+            "x.x.x.x.x.x.x.x.",
+            "..X...Xo..X...Xo",
+            "X..x..X...x.X...",
+            "xoxXoxxXxoxXoxxX",
+        ]);
         for bar in song.bars_of(Role::Chords) {
             for (at, length, velocity) in rhythm(figure, bar.beats) {
                 let tones = song.chord(bar.start + at).voicing(part.low + 5);
@@ -93,7 +140,16 @@ impl Style for Disco {
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(6.0, voice), (1.0, saxophone), (1.0, synth_lead), (1.0, brass), (1.0, flute)]);
+        let part = pick(
+            r,
+            &[
+                (6.0, voice),
+                (1.0, saxophone),
+                (1.0, synth_lead),
+                (1.0, brass),
+                (1.0, flute),
+            ],
+        );
         let mut line = Line::new(song, r);
         let density = r.range(0.3, 0.55);
         let hook = Motif::draw(r, song.feel.metre, 2, density);
@@ -110,23 +166,44 @@ impl Style for Disco {
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(6.0, strings), (3.0, brass), (1.0, pad), (1.0, synth_lead)]);
+        let part = pick(
+            r,
+            &[(6.0, strings), (3.0, brass), (1.0, pad), (1.0, synth_lead)],
+        );
         let mut line = Line::new(song, r);
-        let stabs = *r.choose(&["X...........x.x.", "......X.X.......", "X..X..X.........", "..............X."]);
+        let stabs = *r.choose(&[
+            "X...........x.x.",
+            "......X.X.......",
+            "X..X..X.........",
+            "..............X.",
+        ]);
         for bar in song.bars_of(Role::Colour) {
             let high = part.low + 12;
             if bar.last {
                 // The run that leads into the next phrase.
                 let mut pitch = f64::from(high);
                 let end = bar.start + bar.beats as f64;
-                run(&mut line, (end - 2.0, end), 0.25, MAJOR_PENTATONIC, (high, 0.05), &mut pitch);
+                run(
+                    &mut line,
+                    (end - 2.0, end),
+                    0.25,
+                    MAJOR_PENTATONIC,
+                    (high, 0.05),
+                    &mut pitch,
+                );
             } else if bar.chorus {
                 let top = song.chord(bar.start).voicing(high)[1];
                 line.note(bar.start, bar.beats as f64, top, 0.7);
                 line.note(bar.start, bar.beats as f64, top + 12.0, 0.5);
             } else {
                 for (at, length, velocity) in rhythm(stabs, bar.beats) {
-                    line.strum(bar.start + at, length, &song.chord(bar.start + at).voicing(high), velocity, 0.0);
+                    line.strum(
+                        bar.start + at,
+                        length,
+                        &song.chord(bar.start + at).voicing(high),
+                        velocity,
+                        0.0,
+                    );
                 }
             }
         }

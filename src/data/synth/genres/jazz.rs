@@ -14,11 +14,25 @@ pub(super) struct Jazz;
 
 impl Style for Jazz {
     fn feel(&self, r: &mut Random) -> Feel {
-        let tempo = if r.chance(0.3) { r.range(62.0, 95.0) } else { r.range(100.0, 230.0) };
+        let tempo = if r.chance(0.3) {
+            r.range(62.0, 95.0)
+        } else {
+            r.range(100.0, 230.0)
+        };
         // The faster, the straighter; a bossa is straight.
-        let swing = if r.chance(0.14) { 0.5 } else { 0.68 - 0.0005 * (tempo - 60.0) };
+        let swing = if r.chance(0.14) {
+            0.5
+        } else {
+            0.68 - 0.0005 * (tempo - 60.0)
+        };
         let metre = if r.chance(0.15) { 3 } else { 4 };
-        Feel { metre, swing, rubato: 0.01, looseness: r.range(0.006, 0.02), ..Feel::straight(tempo) }
+        Feel {
+            metre,
+            swing,
+            rubato: 0.01,
+            looseness: r.range(0.006, 0.02),
+            ..Feel::straight(tempo)
+        }
     }
 
     fn harmony(&self, r: &mut Random) -> Harmony {
@@ -32,7 +46,15 @@ impl Style for Jazz {
             "i9 | i9 | i9 | i9 | bii9 | bii9 | i9 | i9",
             "iiø7 | Valt | i9 | i6 | iiø7 | Valt | i9 | i6",
         ]);
-        Harmony::new(tonic, if changes.starts_with("i9") { DORIAN } else { MAJOR }, changes)
+        Harmony::new(
+            tonic,
+            if changes.starts_with("i9") {
+                DORIAN
+            } else {
+                MAJOR
+            },
+            changes,
+        )
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
@@ -58,7 +80,9 @@ impl Style for Jazz {
                 line.beat(bar, SWEEP, "x...x...");
                 line.beat(bar, SNARE, "..ox..ox");
             } else {
-                let ride = *line.r.choose(&["x.Xxx.Xx", "x.Xxx.Xx", "x.X.x.Xx", "x.Xxx.X."]);
+                let ride = *line
+                    .r
+                    .choose(&["x.Xxx.Xx", "x.Xxx.Xx", "x.X.x.Xx", "x.Xxx.X."]);
                 line.beat(bar, RIDE, ride);
             }
             line.beat(bar, PEDAL_HAT, "..x...x.");
@@ -87,7 +111,12 @@ impl Style for Jazz {
                 for (at, length, velocity) in rhythm("x__ox__o", bar.beats) {
                     let chord = song.chord(bar.start + at);
                     let fifth = if at >= 2.0 { 7.0 } else { 0.0 };
-                    line.note(bar.start + at, length, chord.root_above(part.low) + fifth, velocity);
+                    line.note(
+                        bar.start + at,
+                        length,
+                        chord.root_above(part.low) + fifth,
+                        velocity,
+                    );
                 }
             } else {
                 walk(&mut line, bar, part.low);
@@ -97,31 +126,66 @@ impl Style for Jazz {
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(5.0, piano), (2.0, clean_guitar), (1.5, electric_piano), (1.0, organ), (1.0, vibraphone), (1.0, acoustic_guitar)]);
+        let part = pick(
+            r,
+            &[
+                (5.0, piano),
+                (2.0, clean_guitar),
+                (1.5, electric_piano),
+                (1.0, organ),
+                (1.0, vibraphone),
+                (1.0, acoustic_guitar),
+            ],
+        );
         let mut line = Line::new(song, r);
         let freddie = r.chance(0.2);
         for bar in song.bars_of(Role::Chords) {
             let figure = if freddie {
                 "x.x.x.x."
             } else {
-                *line.r.choose(&["x..x....", "...x...x", "..x....x", "x.....x.", ".x...x..", "...x..__", "x_____..", "........", "X__x____"])
+                *line.r.choose(&[
+                    "x..x....", "...x...x", "..x....x", "x.....x.", ".x...x..", "...x..__",
+                    "x_____..", "........", "X__x____",
+                ])
             };
             for (at, length, velocity) in rhythm(figure, bar.beats) {
                 // An off-beat chord already belongs to what follows.
                 let ahead = if at.fract() > 0.0 { 0.5 } else { 0.0 };
                 let tones = song.chord(bar.start + at + ahead).voicing(part.low + 2);
                 // The bass has the root.
-                line.strum(bar.start + at, length * 0.8, &tones[tones.len().min(4) - 3..], velocity * 0.85, 0.004);
+                line.strum(
+                    bar.start + at,
+                    length * 0.8,
+                    &tones[tones.len().min(4) - 3..],
+                    velocity * 0.85,
+                    0.004,
+                );
             }
         }
         part.playing(line.finish()).louder(-4.0)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(5.0, saxophone), (3.0, brass), (3.0, piano), (1.5, clean_guitar), (1.5, vibraphone), (1.0, clarinet), (1.0, voice), (1.0, flute)]);
+        let part = pick(
+            r,
+            &[
+                (5.0, saxophone),
+                (3.0, brass),
+                (3.0, piano),
+                (1.5, clean_guitar),
+                (1.5, vibraphone),
+                (1.0, clarinet),
+                (1.0, voice),
+                (1.0, flute),
+            ],
+        );
         let mut line = Line::new(song, r);
         // Slow songs have room for sixteenths.
-        let grid = if song.feel.tempo < 100.0 && r.chance(0.6) { 0.25 } else { 0.5 };
+        let grid = if song.feel.tempo < 100.0 && r.chance(0.6) {
+            0.25
+        } else {
+            0.5
+        };
         let ballad = r.chance(0.25);
         let mut pitch = f64::from(part.low) + 12.0;
         for bar in song.bars_of(Role::Lead) {
@@ -134,14 +198,31 @@ impl Style for Jazz {
                 // A phrase begins and ends where breath allows.
                 let from = bar.start + 0.5 * line.r.below(3) as f64;
                 let to = end - 0.5 * line.r.below(4) as f64;
-                run(&mut line, (from, to), grid, song.harmony.scale, (part.low, 0.3), &mut pitch);
+                run(
+                    &mut line,
+                    (from, to),
+                    grid,
+                    song.harmony.scale,
+                    (part.low, 0.3),
+                    &mut pitch,
+                );
             }
         }
         part.playing(line.finish()).louder(1.0)
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(4.0, brass), (2.0, saxophone), (2.0, vibraphone), (1.0, strings), (1.0, organ), (1.0, clarinet)]);
+        let part = pick(
+            r,
+            &[
+                (4.0, brass),
+                (2.0, saxophone),
+                (2.0, vibraphone),
+                (1.0, strings),
+                (1.0, organ),
+                (1.0, clarinet),
+            ],
+        );
         let mut line = Line::new(song, r);
         let riff = Motif::draw(r, song.feel.metre, 2, 0.4);
         for bar in song.bars_of(Role::Colour) {

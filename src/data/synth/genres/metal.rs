@@ -26,8 +26,15 @@ const RIFFS: [&str; 8] = [
 
 impl Style for Metal {
     fn feel(&self, r: &mut Random) -> Feel {
-        let tempo = if r.chance(0.35) { r.range(72.0, 110.0) } else { r.range(100.0, 190.0) };
-        Feel { looseness: r.range(0.001, 0.01), ..Feel::straight(tempo) }
+        let tempo = if r.chance(0.35) {
+            r.range(72.0, 110.0)
+        } else {
+            r.range(100.0, 190.0)
+        };
+        Feel {
+            looseness: r.range(0.001, 0.01),
+            ..Feel::straight(tempo)
+        }
     }
 
     fn harmony(&self, r: &mut Random) -> Harmony {
@@ -42,7 +49,11 @@ impl Style for Metal {
             "i | i | i | bII bIII",
             "i bVI | bIII bVII | i bVI | iv V",
         ]);
-        Harmony::new(tonic, *r.choose(&[MINOR, PHRYGIAN, HARMONIC_MINOR]), changes)
+        Harmony::new(
+            tonic,
+            *r.choose(&[MINOR, PHRYGIAN, HARMONIC_MINOR]),
+            changes,
+        )
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
@@ -53,20 +64,39 @@ impl Style for Metal {
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
         let part = pick(r, &[(6.0, acoustic_kit), (1.0, drum_machine)]);
         let mut line = Line::new(song, r);
-        let feet = *r.choose(&["xxxxxxxxxxxxxxxx", "x.xxx.xxx.xxx.xx", "X.......X.......", "X.x...x.X.x...x.", "x.x.x.x.x.x.x.x."]);
+        let feet = *r.choose(&[
+            "xxxxxxxxxxxxxxxx",
+            "x.xxx.xxx.xxx.xx",
+            "X.......X.......",
+            "X.x...x.X.x...x.",
+            "x.x.x.x.x.x.x.x.",
+        ]);
         let verse = *r.choose(&["....X.......X...", "........X.......", "....X.......X..."]);
         let chorus = *r.choose(&["....X.......X...", "..x...x...x...x.", "........X......."]);
         let cymbal = *r.choose(&[HAT, CRASH, RIDE, OPEN_HAT]);
         let time = *r.choose(&["X...X...X...X...", "X.x.X.x.X.x.X.x."]);
         for bar in song.bars_of(Role::Drums) {
-            line.beat(bar, KICK, if bar.chorus || bar.index % 4 > 1 { feet } else { "X.....x.X......." });
+            line.beat(
+                bar,
+                KICK,
+                if bar.chorus || bar.index % 4 > 1 {
+                    feet
+                } else {
+                    "X.....x.X......."
+                },
+            );
             line.beat(bar, SNARE, if bar.chorus { chorus } else { verse });
             line.beat(bar, if bar.chorus { cymbal } else { HAT }, time);
             if bar.index % 4 == 0 {
                 line.note(bar.start, 1.0, CRASH, 0.95);
             }
             if bar.last && line.r.chance(0.6) {
-                fill(&mut line, bar.start + bar.beats as f64 - 2.0, bar.start + bar.beats as f64, 0.25);
+                fill(
+                    &mut line,
+                    bar.start + bar.beats as f64 - 2.0,
+                    bar.start + bar.beats as f64,
+                    0.25,
+                );
             }
         }
         part.playing(line.finish())
@@ -75,10 +105,20 @@ impl Style for Metal {
     fn bass(&self, song: &Song, r: &mut Random) -> Part {
         let part = pick(r, &[(6.0, electric_bass), (1.0, synth_bass)]);
         let mut line = Line::new(song, r);
-        let figure = *r.choose(&["x.x.x.x.x.x.x.x.", "xxxxxxxxxxxxxxxx", "x.xxx.xxx.xxx.xx", "X_______X_______"]);
+        let figure = *r.choose(&[
+            "x.x.x.x.x.x.x.x.",
+            "xxxxxxxxxxxxxxxx",
+            "x.xxx.xxx.xxx.xx",
+            "X_______X_______",
+        ]);
         for bar in song.bars_of(Role::Bass) {
             for (at, length, velocity) in rhythm(figure, bar.beats) {
-                line.note(bar.start + at, length * 0.9, song.chord(bar.start + at).root_above(part.low - 1), velocity);
+                line.note(
+                    bar.start + at,
+                    length * 0.9,
+                    song.chord(bar.start + at).root_above(part.low - 1),
+                    velocity,
+                );
             }
         }
         part.playing(line.finish())
@@ -86,15 +126,27 @@ impl Style for Metal {
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
         let clean = r.chance(0.15);
-        let part = if clean { pick(r, &[(2.0, clean_guitar), (1.0, acoustic_guitar)]) } else { pick(r, &[(9.0, heavy_guitar), (2.0, crunch_guitar)]) };
+        let part = if clean {
+            pick(r, &[(2.0, clean_guitar), (1.0, acoustic_guitar)])
+        } else {
+            pick(r, &[(9.0, heavy_guitar), (2.0, crunch_guitar)])
+        };
         let mut line = Line::new(song, r);
         let riffs = [0, 1].map(|_| *r.choose(&RIFFS));
         let accents = [0, 1, 2, 3].map(|_| *r.choose(&[0, 0, 0, 1, 3, 5, 6, 7]));
         for bar in song.bars_of(Role::Chords) {
             if clean {
-                for (i, (at, length, velocity)) in rhythm("x.x.x.x.x.x.x.x.", bar.beats).into_iter().enumerate() {
+                for (i, (at, length, velocity)) in rhythm("x.x.x.x.x.x.x.x.", bar.beats)
+                    .into_iter()
+                    .enumerate()
+                {
                     let tones = song.chord(bar.start + at).voicing(48);
-                    line.note(bar.start + at, length * 3.0, tones[[0, 1, 2, 1][i % 4] % tones.len()], velocity);
+                    line.note(
+                        bar.start + at,
+                        length * 3.0,
+                        tones[[0, 1, 2, 1][i % 4] % tones.len()],
+                        velocity,
+                    );
                 }
                 continue;
             }
@@ -104,9 +156,21 @@ impl Style for Metal {
                 if velocity > 0.9 {
                     let shift = if i == 0 { 0 } else { accents[i % 4] };
                     let root = song.harmony.step(song.harmony.scale, root, 0) + f64::from(shift);
-                    line.strum(bar.start + at, length * 0.95, &[root, root + 7.0, root + 12.0], 0.95, 0.002);
+                    line.strum(
+                        bar.start + at,
+                        length * 0.95,
+                        &[root, root + 7.0, root + 12.0],
+                        0.95,
+                        0.002,
+                    );
                 } else {
-                    line.strum(bar.start + at, length * 0.7, &[root, root + 7.0], 0.5, 0.002);
+                    line.strum(
+                        bar.start + at,
+                        length * 0.7,
+                        &[root, root + 7.0],
+                        0.5,
+                        0.002,
+                    );
                 }
             }
         }
@@ -115,7 +179,11 @@ impl Style for Metal {
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
         let sung = r.chance(0.6);
-        let part = if sung { pick(r, &[(3.0, growl), (3.0, voice)]) } else { pick(r, &[(5.0, heavy_guitar), (1.0, synth_lead)]) };
+        let part = if sung {
+            pick(r, &[(3.0, growl), (3.0, voice)])
+        } else {
+            pick(r, &[(5.0, heavy_guitar), (1.0, synth_lead)])
+        };
         let mut line = Line::new(song, r);
         let low = f64::from(part.low);
         let phrase = Motif::draw(r, song.feel.metre, 2, 0.5);
@@ -126,14 +194,30 @@ impl Style for Metal {
                 phrase.sing(&mut line, bar.start, anchor, song.harmony.scale, 2.0);
             } else {
                 let grid = *line.r.choose(&[0.25, 0.25, 1.0 / 3.0]);
-                run(&mut line, (bar.start, bar.start + bar.beats as f64), grid, song.harmony.scale, (high, 0.06), &mut pitch);
+                run(
+                    &mut line,
+                    (bar.start, bar.start + bar.beats as f64),
+                    grid,
+                    song.harmony.scale,
+                    (high, 0.06),
+                    &mut pitch,
+                );
             }
         }
         part.playing(line.finish())
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {
-        let part = pick(r, &[(4.0, heavy_guitar), (2.0, choir), (1.5, strings), (1.5, pad), (1.0, organ)]);
+        let part = pick(
+            r,
+            &[
+                (4.0, heavy_guitar),
+                (2.0, choir),
+                (1.5, strings),
+                (1.5, pad),
+                (1.0, organ),
+            ],
+        );
         let mut line = Line::new(song, r);
         for bar in song.bars_of(Role::Colour) {
             // A second voice in long notes over the riff.

@@ -47,16 +47,35 @@ impl Kit {
     /// Builds a kit; size, tuning, damping and metal differ from kit to kit.
     pub(crate) fn new(make: Make, r: &mut Random) -> Self {
         let machine = make == Make::Machine;
-        let kick_ring = if machine { r.range(0.12, 0.7) } else { r.range(0.07, 0.22) };
-        let kick_pitch = if machine { r.range(42.0, 60.0) } else { r.range(48.0, 78.0) };
-        let click = if machine { r.range(0.0, 0.3) } else { r.range(0.05, 0.8) };
+        let kick_ring = if machine {
+            r.range(0.12, 0.7)
+        } else {
+            r.range(0.07, 0.22)
+        };
+        let kick_pitch = if machine {
+            r.range(42.0, 60.0)
+        } else {
+            r.range(48.0, 78.0)
+        };
+        let click = if machine {
+            r.range(0.0, 0.3)
+        } else {
+            r.range(0.05, 0.8)
+        };
         let metal = r.range(0.75, 1.3);
         let hat = r.range(0.02, 0.06);
         let (snare_pitch, wires) = (r.range(150.0, 240.0), r.range(0.3, 1.0));
-        let snare_ring = if make == Make::Brushes { 0.05 } else { r.range(0.06, 0.2) };
+        let snare_ring = if make == Make::Brushes {
+            0.05
+        } else {
+            r.range(0.06, 0.2)
+        };
         let tom = r.range(70.0, 110.0);
         let mut sounds = vec![
-            (KICK, skin(r, kick_pitch, fallen_octaves(machine), kick_ring, click)),
+            (
+                KICK,
+                skin(r, kick_pitch, fallen_octaves(machine), kick_ring, click),
+            ),
             (SNARE, snare(r, snare_pitch, snare_ring, wires)),
             (RIM, rim(r)),
             (CLAP, clap(r)),
@@ -138,9 +157,11 @@ fn snare(r: &mut Random, pitch: f64, ring: f64, wires: f64) -> Vec<f32> {
     (0..n)
         .map(|i| {
             let t = i as f64 / RATE;
-            let tone = (std::f64::consts::TAU * pitch * t).sin() + 0.6 * (std::f64::consts::TAU * pitch * 1.78 * t).sin();
+            let tone = (std::f64::consts::TAU * pitch * t).sin()
+                + 0.6 * (std::f64::consts::TAU * pitch * 1.78 * t).sin();
             let noise = f64::from(filter.next(white(r)));
-            (0.7 * tone * (-t / (0.6 * ring)).exp() + 1.3 * wires * noise * (-t / ring).exp()) as f32
+            (0.7 * tone * (-t / (0.6 * ring)).exp() + 1.3 * wires * noise * (-t / ring).exp())
+                as f32
         })
         .collect()
 }
@@ -150,7 +171,8 @@ fn rim(r: &mut Random) -> Vec<f32> {
     (0..(0.08 * RATE) as usize)
         .map(|i| {
             let t = i as f64 / RATE;
-            let tone = (std::f64::consts::TAU * low * t).sin() + (std::f64::consts::TAU * high * t).sin();
+            let tone =
+                (std::f64::consts::TAU * low * t).sin() + (std::f64::consts::TAU * high * t).sin();
             (tone * (-t / 0.012).exp() + 0.3 * f64::from(white(r)) * (-t / 0.003).exp()) as f32
         })
         .collect()
@@ -159,13 +181,23 @@ fn rim(r: &mut Random) -> Vec<f32> {
 /// Several hands within 30 ms, then the room.
 fn clap(r: &mut Random) -> Vec<f32> {
     let mut filter = Biquad::band_pass(r.range(900.0, 1_700.0), 1.2);
-    let hands: Vec<f64> = (0..4).map(|i| f64::from(i) * r.range(0.007, 0.012)).collect();
+    let hands: Vec<f64> = (0..4)
+        .map(|i| f64::from(i) * r.range(0.007, 0.012))
+        .collect();
     let room = r.range(0.05, 0.12);
     (0..(0.4 * RATE) as usize)
         .map(|i| {
             let t = i as f64 / RATE;
-            let bursts: f64 = hands.iter().filter(|&&h| t >= h).map(|h| (-(t - h) / 0.005).exp()).sum();
-            let tail = if t > hands[3] { 0.7 * (-(t - hands[3]) / room).exp() } else { 0.0 };
+            let bursts: f64 = hands
+                .iter()
+                .filter(|&&h| t >= h)
+                .map(|h| (-(t - h) / 0.005).exp())
+                .sum();
+            let tail = if t > hands[3] {
+                0.7 * (-(t - hands[3]) / room).exp()
+            } else {
+                0.0
+            };
             filter.next(white(r)) * (bursts + tail) as f32
         })
         .collect()
@@ -173,10 +205,12 @@ fn clap(r: &mut Random) -> Vec<f32> {
 
 /// Inharmonic partials and noise above some kHz: `size` scales the pitch, `ping` is the stick against the wash.
 fn cymbal(r: &mut Random, size: f64, ring: f64, ping: f64, squares: bool) -> Vec<f32> {
-    let partials: Vec<(f64, f64)> = [2_050.0, 2_730.0, 3_370.0, 4_210.0, 5_110.0, 6_290.0, 7_370.0]
-        .iter()
-        .map(|f| (f * size * r.range(0.94, 1.06), r.range(0.3, 1.0)))
-        .collect();
+    let partials: Vec<(f64, f64)> = [
+        2_050.0, 2_730.0, 3_370.0, 4_210.0, 5_110.0, 6_290.0, 7_370.0,
+    ]
+    .iter()
+    .map(|f| (f * size * r.range(0.94, 1.06), r.range(0.3, 1.0)))
+    .collect();
     let mut filter = Biquad::high_pass((4_200.0 * size).min(7_000.0), 0.8);
     let n = (ring * 5.0 * RATE) as usize + 200;
     let (fall, quick) = (decay(ring), decay(ring * 0.35));
@@ -217,7 +251,11 @@ fn swish(r: &mut Random, rise: f64, fall: f64, pitch: f64) -> Vec<f32> {
     (0..((rise + fall * 5.0) * RATE) as usize)
         .map(|i| {
             let t = i as f64 / RATE;
-            let shape = if t < rise { t / rise } else { (-(t - rise) / fall).exp() };
+            let shape = if t < rise {
+                t / rise
+            } else {
+                (-(t - rise) / fall).exp()
+            };
             filter.next(white(r)) * shape as f32
         })
         .collect()
@@ -233,10 +271,16 @@ mod tests {
         for make in [Make::Acoustic, Make::Machine, Make::Brushes] {
             let kit = Kit::new(make, &mut r);
             for drum in [
-                KICK, RIM, SNARE, CLAP, LOW_TOM, HAT, PEDAL_HAT, TOM, OPEN_HAT, CRASH, HIGH_TOM, RIDE,
-                TAMBOURINE, COWBELL, CONGA, SHAKER, SWEEP, 99.0,
+                KICK, RIM, SNARE, CLAP, LOW_TOM, HAT, PEDAL_HAT, TOM, OPEN_HAT, CRASH, HIGH_TOM,
+                RIDE, TAMBOURINE, COWBELL, CONGA, SHAKER, SWEEP, 99.0,
             ] {
-                let note = Note { at: 0.1, length: 0.1, pitch: drum, velocity: 0.9, bend: 0.0 };
+                let note = Note {
+                    at: 0.1,
+                    length: 0.1,
+                    pitch: drum,
+                    velocity: 0.9,
+                    bend: 0.0,
+                };
                 let mut out = vec![0.0; 11_025];
                 kit.render(&[note], &mut out, &mut r);
                 let loud = out.iter().any(|x| x.abs() > 0.1);

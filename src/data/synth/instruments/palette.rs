@@ -23,7 +23,12 @@ pub(crate) fn pick(r: &mut Random, choices: &[(f64, Maker)]) -> Part {
 }
 
 fn envelope(attack: f64, decay: f64, sustain: f64, release: f64) -> Envelope {
-    Envelope { attack, decay, sustain, release }
+    Envelope {
+        attack,
+        decay,
+        sustain,
+        release,
+    }
 }
 
 fn string(r: &mut Random, brightness: (f64, f64), ring: (f64, f64)) -> Pluck {
@@ -77,7 +82,11 @@ fn amplified(pluck: Pluck, gain: f64, cutoff: f64, r: &mut Random) -> Part {
     Part::new(Sound::Pluck(pluck), 52)
         .insert(Insert::Filter(Biquad::high_pass(r.range(70.0, 160.0), 0.7)))
         .insert(Insert::Drive(gain))
-        .insert(Insert::Filter(Biquad::peak(r.range(500.0, 1_100.0), 0.8, r.range(-8.0, 4.0))))
+        .insert(Insert::Filter(Biquad::peak(
+            r.range(500.0, 1_100.0),
+            0.8,
+            r.range(-8.0, 4.0),
+        )))
         .insert(Insert::Filter(Biquad::low_pass(cutoff, 0.8)))
         .insert(Insert::Filter(Biquad::low_pass(cutoff * 1.2, 0.6)))
 }
@@ -104,14 +113,24 @@ pub(crate) fn upright_bass(r: &mut Random) -> Part {
 
 pub(crate) fn electric_bass(r: &mut Random) -> Part {
     let part = Part::new(Sound::Pluck(string(r, (0.15, 0.8), (1.5, 4.0))), 29);
-    let part = part.insert(Insert::Filter(Biquad::low_pass(r.range(600.0, 3_500.0), 0.7)));
-    if r.chance(0.25) { part.insert(Insert::Drive(r.range(1.0, 5.0))) } else { part }
+    let part = part.insert(Insert::Filter(Biquad::low_pass(
+        r.range(600.0, 3_500.0),
+        0.7,
+    )));
+    if r.chance(0.25) {
+        part.insert(Insert::Drive(r.range(1.0, 5.0)))
+    } else {
+        part
+    }
 }
 
 pub(crate) fn synth_bass(r: &mut Random) -> Part {
     let mut bright = Spectrum::slope(r.range(0.8, 1.4), r.range(600.0, 3_000.0));
     bright.even = r.range(0.0, 1.0);
-    let mut tone = Tone::plain(Spectrum::slope(1.3, r.range(150.0, 700.0)), envelope(0.004, 0.4, r.range(0.2, 0.9), 0.03));
+    let mut tone = Tone::plain(
+        Spectrum::slope(1.3, r.range(150.0, 700.0)),
+        envelope(0.004, 0.4, r.range(0.2, 0.9), 0.03),
+    );
     tone.attack = bright;
     tone.morph = r.range(0.03, 0.3);
     tone.copies = 1 + r.below(2);
@@ -121,16 +140,26 @@ pub(crate) fn synth_bass(r: &mut Random) -> Part {
 
 /// A sine that rings on: the long kick of a drum machine, played by pitch.
 pub(crate) fn sub_bass(r: &mut Random) -> Part {
-    let mut tone = Tone::plain(Spectrum::slope(r.range(2.2, 4.0), 400.0), envelope(0.003, r.range(0.5, 1.5), 0.0, 0.06));
+    let mut tone = Tone::plain(
+        Spectrum::slope(r.range(2.2, 4.0), 400.0),
+        envelope(0.003, r.range(0.5, 1.5), 0.0, 0.06),
+    );
     tone.slide = 0.03;
     let part = Part::new(Sound::Tone(tone), 28);
-    if r.chance(0.5) { part.insert(Insert::Drive(r.range(1.0, 4.0))) } else { part }
+    if r.chance(0.5) {
+        part.insert(Insert::Drive(r.range(1.0, 4.0)))
+    } else {
+        part
+    }
 }
 
 // Keyboards.
 
 pub(crate) fn piano(r: &mut Random) -> Part {
-    let mut tone = Tone::plain(Spectrum::slope(r.range(1.6, 2.1), r.range(900.0, 2_200.0)), envelope(0.002, r.range(0.7, 1.3), 0.0, 0.08));
+    let mut tone = Tone::plain(
+        Spectrum::slope(r.range(1.6, 2.1), r.range(900.0, 2_200.0)),
+        envelope(0.002, r.range(0.7, 1.3), 0.0, 0.08),
+    );
     tone.attack = Spectrum::slope(r.range(0.9, 1.4), r.range(2_500.0, 6_000.0));
     tone.morph = r.range(0.08, 0.25);
     tone.damping = 0.5;
@@ -142,13 +171,23 @@ pub(crate) fn piano(r: &mut Random) -> Part {
 
 pub(crate) fn electric_piano(r: &mut Random) -> Part {
     let mut bell = Spectrum::slope(2.5, 6_000.0);
-    bell.formants = vec![(300.0, 400.0, 1.0), (r.range(1_500.0, 3_000.0), 500.0, r.range(0.5, 3.0))];
-    let mut tone = Tone::plain(Spectrum::slope(r.range(1.8, 2.8), 1_800.0), envelope(0.002, 0.9, 0.05, 0.09));
+    bell.formants = vec![
+        (300.0, 400.0, 1.0),
+        (r.range(1_500.0, 3_000.0), 500.0, r.range(0.5, 3.0)),
+    ];
+    let mut tone = Tone::plain(
+        Spectrum::slope(r.range(1.8, 2.8), 1_800.0),
+        envelope(0.002, 0.9, 0.05, 0.09),
+    );
     tone.attack = bell;
     tone.morph = r.range(0.05, 0.3);
     tone.damping = 0.35;
     let part = Part::new(Sound::Tone(tone), 55);
-    if r.chance(0.5) { part.insert(Insert::Tremolo(r.range(3.0, 6.5), r.range(0.2, 0.6))) } else { part }
+    if r.chance(0.5) {
+        part.insert(Insert::Tremolo(r.range(3.0, 6.5), r.range(0.2, 0.6)))
+    } else {
+        part
+    }
 }
 
 pub(crate) fn organ(r: &mut Random) -> Part {
@@ -157,22 +196,41 @@ pub(crate) fn organ(r: &mut Random) -> Part {
         drawbars[harmonic - 1] = r.range(0.0, 1.0) / (harmonic as f64).powf(0.35);
     }
     drawbars[0] = 1.0;
-    let mut tone = Tone::plain(Spectrum::slope(0.0, 7_000.0), envelope(0.006, 0.5, 1.0, 0.015));
+    let mut tone = Tone::plain(
+        Spectrum::slope(0.0, 7_000.0),
+        envelope(0.006, 0.5, 1.0, 0.015),
+    );
     tone.body.drawbars = drawbars;
     tone.attack = tone.body.clone();
     tone.consonant = r.range(0.0, 0.3);
     let part = Part::new(Sound::Tone(tone), 53);
     match r.below(3) {
         // The rotating loudspeaker, fast or slow.
-        0 => part.insert(Insert::Chorus(6.5, 0.0004)).insert(Insert::Tremolo(6.5, 0.3)),
+        0 => part
+            .insert(Insert::Chorus(6.5, 0.0004))
+            .insert(Insert::Tremolo(6.5, 0.3)),
         1 => part.insert(Insert::Chorus(0.8, 0.001)),
         _ => part.insert(Insert::Drive(r.range(0.8, 3.0))),
     }
 }
 
 pub(crate) fn vibraphone(r: &mut Random) -> Part {
-    let mut tone = Tone::plain(Spectrum::slope(3.0, 3_000.0), envelope(0.002, r.range(0.5, 1.2), 0.0, 0.2));
-    tone.attack.drawbars = vec![1.0, 0.0, 0.0, r.range(0.2, 0.6), 0.0, 0.0, 0.0, 0.0, 0.0, r.range(0.05, 0.2)];
+    let mut tone = Tone::plain(
+        Spectrum::slope(3.0, 3_000.0),
+        envelope(0.002, r.range(0.5, 1.2), 0.0, 0.2),
+    );
+    tone.attack.drawbars = vec![
+        1.0,
+        0.0,
+        0.0,
+        r.range(0.2, 0.6),
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        r.range(0.05, 0.2),
+    ];
     tone.damping = 0.4;
     Part::new(Sound::Tone(tone), 60).insert(Insert::Tremolo(r.range(3.0, 6.0), r.range(0.1, 0.5)))
 }
@@ -181,8 +239,15 @@ pub(crate) fn vibraphone(r: &mut Random) -> Part {
 
 pub(crate) fn strings(r: &mut Random) -> Part {
     let mut body = Spectrum::slope(r.range(0.9, 1.2), r.range(1_800.0, 5_500.0));
-    body.formants = vec![(450.0, 300.0, 1.0), (1_100.0, 500.0, 0.8), (2_600.0, 900.0, 0.6)];
-    let mut tone = Tone::plain(body, envelope(r.range(0.02, 0.15), 0.5, 0.85, r.range(0.06, 0.25)));
+    body.formants = vec![
+        (450.0, 300.0, 1.0),
+        (1_100.0, 500.0, 0.8),
+        (2_600.0, 900.0, 0.6),
+    ];
+    let mut tone = Tone::plain(
+        body,
+        envelope(r.range(0.02, 0.15), 0.5, 0.85, r.range(0.06, 0.25)),
+    );
     tone.copies = 3;
     tone.detune = r.range(0.06, 0.16);
     tone.vibrato = r.range(0.05, 0.2);
@@ -205,7 +270,10 @@ pub(crate) fn fiddle(r: &mut Random) -> Part {
 pub(crate) fn pad(r: &mut Random) -> Part {
     let mut body = Spectrum::slope(r.range(0.8, 1.3), r.range(500.0, 3_500.0));
     body.even = r.range(0.2, 1.0);
-    let mut tone = Tone::plain(body, envelope(r.range(0.05, 0.5), 1.0, 0.9, r.range(0.15, 0.5)));
+    let mut tone = Tone::plain(
+        body,
+        envelope(r.range(0.05, 0.5), 1.0, 0.9, r.range(0.15, 0.5)),
+    );
     tone.copies = 3;
     tone.detune = r.range(0.08, 0.25);
     tone.attack.cutoff = r.range(400.0, 5_000.0);
@@ -230,7 +298,10 @@ pub(crate) fn brass(r: &mut Random) -> Part {
     let mut body = Spectrum::slope(r.range(0.9, 1.3), r.range(1_500.0, 3_500.0));
     body.formants = vec![(r.range(900.0, 1_400.0), 700.0, 1.0), (300.0, 300.0, 0.6)];
     let mut tone = Tone::plain(body.clone(), envelope(r.range(0.02, 0.06), 0.3, 0.8, 0.05));
-    tone.attack = Spectrum { cutoff: r.range(500.0, 1_500.0), ..body };
+    tone.attack = Spectrum {
+        cutoff: r.range(500.0, 1_500.0),
+        ..body
+    };
     tone.morph = r.range(0.03, 0.12);
     tone.copies = 1 + r.below(3);
     tone.detune = 0.09;
@@ -240,7 +311,11 @@ pub(crate) fn brass(r: &mut Random) -> Part {
 
 pub(crate) fn saxophone(r: &mut Random) -> Part {
     let mut body = Spectrum::slope(r.range(0.7, 1.1), r.range(2_000.0, 4_500.0));
-    body.formants = vec![(r.range(480.0, 750.0), 300.0, 1.0), (r.range(1_100.0, 1_700.0), 400.0, 0.7), (2_700.0, 800.0, 0.3)];
+    body.formants = vec![
+        (r.range(480.0, 750.0), 300.0, 1.0),
+        (r.range(1_100.0, 1_700.0), 400.0, 0.7),
+        (2_700.0, 800.0, 0.3),
+    ];
     blown(body, 0.08, 52, r)
 }
 
@@ -248,7 +323,11 @@ pub(crate) fn harmonica(r: &mut Random) -> Part {
     let mut body = Spectrum::slope(r.range(0.6, 1.0), r.range(3_000.0, 5_500.0));
     body.formants = vec![(r.range(800.0, 1_300.0), 500.0, 1.0), (2_300.0, 700.0, 0.7)];
     let part = blown(body, 0.05, 60, r).insert(Insert::Tremolo(5.5, 0.3));
-    if r.chance(0.5) { part.insert(Insert::Drive(r.range(1.0, 5.0))) } else { part }
+    if r.chance(0.5) {
+        part.insert(Insert::Drive(r.range(1.0, 5.0)))
+    } else {
+        part
+    }
 }
 
 pub(crate) fn clarinet(r: &mut Random) -> Part {
@@ -262,7 +341,10 @@ pub(crate) fn flute(r: &mut Random) -> Part {
 }
 
 fn blown(body: Spectrum, breath: f64, low: i32, r: &mut Random) -> Part {
-    let mut tone = Tone::plain(body, envelope(r.range(0.02, 0.05), 0.4, r.range(0.7, 0.95), 0.05));
+    let mut tone = Tone::plain(
+        body,
+        envelope(r.range(0.02, 0.05), 0.4, r.range(0.7, 0.95), 0.05),
+    );
     tone.vibrato = r.range(0.05, 0.3);
     tone.vibrato_rate = r.range(4.5, 6.0);
     tone.slide = r.range(0.04, 0.1);
@@ -284,7 +366,11 @@ const VOWELS: [[f64; 3]; 5] = [
 fn vowel(r: &mut Random, throat: f64) -> Spectrum {
     let mut spectrum = Spectrum::slope(r.range(0.9, 1.3), 4_500.0);
     let [first, second, third] = *r.choose(&VOWELS);
-    spectrum.formants = vec![(first * throat, 90.0, 1.0), (second * throat, 120.0, 0.6), (third * throat, 200.0, 0.3)];
+    spectrum.formants = vec![
+        (first * throat, 90.0, 1.0),
+        (second * throat, 120.0, 0.6),
+        (third * throat, 200.0, 0.3),
+    ];
     spectrum
 }
 
@@ -324,7 +410,8 @@ pub(crate) fn growl(r: &mut Random) -> Part {
         tone.breath = r.range(0.8, 2.0);
     }
     part.low = 38;
-    part.insert(Insert::Drive(r.range(4.0, 12.0))).insert(Insert::Filter(Biquad::low_pass(4_500.0, 0.7)))
+    part.insert(Insert::Drive(r.range(4.0, 12.0)))
+        .insert(Insert::Filter(Biquad::low_pass(4_500.0, 0.7)))
 }
 
 pub(crate) fn synth_lead(r: &mut Random) -> Part {

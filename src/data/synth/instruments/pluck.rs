@@ -38,8 +38,16 @@ impl Pluck {
         let frequency = hertz(note.pitch);
         let period = RATE / frequency;
         // The loop's filter, y = (1 - s) x[n] + s x[n-1], delays by s samples at low frequencies.
-        let smooth = if muted { 0.5 } else { 0.5 - 0.42 * self.brightness } as f32;
-        let ring = if muted { 0.25 } else { self.ring * (261.6 / frequency).powf(0.4).min(1.6) };
+        let smooth = if muted {
+            0.5
+        } else {
+            0.5 - 0.42 * self.brightness
+        } as f32;
+        let ring = if muted {
+            0.25
+        } else {
+            self.ring * (261.6 / frequency).powf(0.4).min(1.6)
+        };
         let gain = (0.001_f64.ln() / (ring * frequency)).exp() as f32;
 
         // The longest delay that a downward bend needs.
@@ -81,7 +89,13 @@ impl Pluck {
             }
             let whole = delay as usize;
             let part = delay - whole as f32;
-            let at = |back: usize| if write >= back { write - back } else { write + size - back };
+            let at = |back: usize| {
+                if write >= back {
+                    write - back
+                } else {
+                    write + size - back
+                }
+            };
             let read = line[at(whole)] * (1.0 - part) + line[at(whole + 1)] * part;
             let filtered = gain * (read + smooth * (last - read));
             last = read;
@@ -116,7 +130,13 @@ mod tests {
     };
 
     fn played(pitch: f64, bend: f64) -> Vec<f32> {
-        let note = Note { at: 0.0, length: 0.9, pitch, velocity: 0.8, bend };
+        let note = Note {
+            at: 0.0,
+            length: 0.9,
+            pitch,
+            velocity: 0.8,
+            bend,
+        };
         let mut out = vec![0.0; 22_050];
         STRING.render(&[note], &mut out, &mut Random::new(&[3]));
         out
@@ -125,10 +145,17 @@ mod tests {
     /// The period in samples, by the highest autocorrelation, refined by a parabola.
     fn period(samples: &[f32], guess: f64) -> f64 {
         let likeness = |lag: usize| -> f64 {
-            samples.iter().zip(&samples[lag..]).take(8_000).map(|(a, b)| f64::from(a * b)).sum()
+            samples
+                .iter()
+                .zip(&samples[lag..])
+                .take(8_000)
+                .map(|(a, b)| f64::from(a * b))
+                .sum()
         };
         let around = (guess * 0.8) as usize..(guess * 1.2) as usize;
-        let best = around.max_by(|&a, &b| likeness(a).total_cmp(&likeness(b))).expect("a range");
+        let best = around
+            .max_by(|&a, &b| likeness(a).total_cmp(&likeness(b)))
+            .expect("a range");
         let (left, top, right) = (likeness(best - 1), likeness(best), likeness(best + 1));
         best as f64 + 0.5 * (left - right) / (left - 2.0 * top + right)
     }
@@ -150,6 +177,11 @@ mod tests {
         assert!((period(&out[10_000..], expected) / expected - 1.0).abs() < 0.01);
         assert!(out.iter().all(|x| x.abs() < 3.0));
         // Far above and below what is ever written.
-        assert!(played(118.0, 3.0).iter().chain(&played(15.0, -3.0)).all(|x| x.is_finite()));
+        assert!(
+            played(118.0, 3.0)
+                .iter()
+                .chain(&played(15.0, -3.0))
+                .all(|x| x.is_finite())
+        );
     }
 }

@@ -33,7 +33,13 @@ pub(crate) struct Spectrum {
 impl Spectrum {
     /// A slope under a low-pass.
     pub(crate) fn slope(slope: f64, cutoff: f64) -> Self {
-        Self { slope, even: 1.0, cutoff, formants: Vec::new(), drawbars: Vec::new() }
+        Self {
+            slope,
+            even: 1.0,
+            cutoff,
+            formants: Vec::new(),
+            drawbars: Vec::new(),
+        }
     }
 
     fn amplitude(&self, harmonic: usize, frequency: f64) -> f64 {
@@ -155,7 +161,9 @@ impl Tone {
         let loudness = (note.velocity / (self.copies as f64).sqrt()) as f32;
         // Harder notes keep their attack's colour for longer.
         let morph = decay(self.morph * stretch.min(2.0) * (0.5 + note.velocity) / CONTROL as f64);
-        let mut phases: Vec<u32> = (0..self.copies).map(|_| if self.copies > 1 { r.next_u32() } else { 0 }).collect();
+        let mut phases: Vec<u32> = (0..self.copies)
+            .map(|_| if self.copies > 1 { r.next_u32() } else { 0 })
+            .collect();
         let spread: Vec<f64> = (0..self.copies)
             .map(|i| (i as f64 - (self.copies - 1) as f64 / 2.0) * self.detune + 0.02 * r.normal())
             .collect();
@@ -169,7 +177,8 @@ impl Tone {
             let time = start as f64 / RATE;
             let sliding = note.bend * (-time / self.slide).exp();
             let depth = self.vibrato * (1.0 - (-time / 0.35).exp());
-            let wave = depth * (vibrato_phase + std::f64::consts::TAU * self.vibrato_rate * time).sin();
+            let wave =
+                depth * (vibrato_phase + std::f64::consts::TAU * self.vibrato_rate * time).sin();
             for (increment, spread) in increments.iter_mut().zip(&spread) {
                 let frequency = hertz(note.pitch + sliding + wave + spread);
                 *increment = (frequency / RATE * 4_294_967_296.0) as u32;
@@ -213,7 +222,12 @@ impl Tone {
 mod tests {
     use super::*;
 
-    const STEADY: Envelope = Envelope { attack: 0.001, decay: 1.0, sustain: 1.0, release: 0.01 };
+    const STEADY: Envelope = Envelope {
+        attack: 0.001,
+        decay: 1.0,
+        sustain: 1.0,
+        release: 0.01,
+    };
 
     /// The power at a frequency, by its own sum over the samples.
     fn power(samples: &[f32], frequency: f64) -> f64 {
@@ -231,20 +245,40 @@ mod tests {
         let mut odd = Spectrum::slope(1.0, 20_000.0);
         odd.even = 0.0;
         let tone = Tone::plain(odd, STEADY);
-        let note = Note { at: 0.0, length: 1.0, pitch: 69.0, velocity: 1.0, bend: 0.0 };
+        let note = Note {
+            at: 0.0,
+            length: 1.0,
+            pitch: 69.0,
+            velocity: 1.0,
+            bend: 0.0,
+        };
         let mut out = vec![0.0; 22_050];
         tone.render(&[note], &mut out, &mut Random::new(&[1]));
         let middle = &out[2_000..20_000];
-        let fundamental = (0..41).map(|i| power(middle, 438.0 + 0.1 * f64::from(i))).fold(0.0, f64::max);
-        let third = (0..61).map(|i| power(middle, 1317.0 + 0.1 * f64::from(i))).fold(0.0, f64::max);
+        let fundamental = (0..41)
+            .map(|i| power(middle, 438.0 + 0.1 * f64::from(i)))
+            .fold(0.0, f64::max);
+        let third = (0..61)
+            .map(|i| power(middle, 1317.0 + 0.1 * f64::from(i)))
+            .fold(0.0, f64::max);
         assert!(power(middle, 880.0) < fundamental * 1e-3);
-        assert!((fundamental / third - 9.0).abs() < 1.5, "{}", fundamental / third);
+        assert!(
+            (fundamental / third - 9.0).abs() < 1.5,
+            "{}",
+            fundamental / third
+        );
     }
 
     #[test]
     fn a_note_falls_silent_after_its_release() {
         let tone = Tone::plain(Spectrum::slope(1.0, 4_000.0), STEADY);
-        let note = Note { at: 0.2, length: 0.2, pitch: 50.0, velocity: 1.0, bend: -2.0 };
+        let note = Note {
+            at: 0.2,
+            length: 0.2,
+            pitch: 50.0,
+            velocity: 1.0,
+            bend: -2.0,
+        };
         let mut out = vec![0.0; 22_050];
         tone.render(&[note], &mut out, &mut Random::new(&[1]));
         assert!(out[..4_400].iter().all(|&x| x == 0.0));

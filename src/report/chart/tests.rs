@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn scale(unit: Unit, values: &[f64], rounded: bool) -> Scale {

@@ -127,59 +127,95 @@ fn block(
 fn layers() -> Vec<(&'static str, ConvBlock)> {
     let leaky = Activation::LeakyRelu { slope: 0.3 };
     let relu = Activation::Relu;
-    let square = |input, filters, size, same, activation, pool: (usize, usize, bool)| {
-        let (window, stride, pool_same) = pool;
+    let square = |name, input, filters, size, same, activation, (window, stride, pool_same)| {
         let pool = Some(([window; 2], [stride; 2], pool_same));
-        block(input, filters, [size; 2], same, activation, pool)
-    };
-    let line = |steps, channels, filters, size, same, activation, pool: Option<usize>| {
-        let pool = pool.map(|window| ([1, window], [1, window], false));
-        block(
-            [1, steps, channels],
-            filters,
-            [1, size],
-            same,
-            activation,
-            pool,
+        (
+            name,
+            block(input, filters, [size; 2], same, activation, pool),
         )
     };
+    let line = |name,
+                [steps, channels]: [usize; 2],
+                filters,
+                size,
+                same,
+                activation,
+                pool: Option<usize>| {
+        let pool = pool.map(|window| ([1, window], [1, window], false));
+        (
+            name,
+            block(
+                [1, steps, channels],
+                filters,
+                [1, size],
+                same,
+                activation,
+                pool,
+            ),
+        )
+    };
+    let fine = (3, 2, true);
     vec![
-        (
+        square(
             "parallel 8x8 1-3",
-            square([80, 80, 1], 3, 8, true, leaky, (4, 4, false)),
+            [80, 80, 1],
+            3,
+            8,
+            true,
+            leaky,
+            (4, 4, false),
         ),
-        (
+        square(
             "parallel 4x4 1-4",
-            square([80, 80, 1], 4, 4, true, leaky, (2, 2, false)),
+            [80, 80, 1],
+            4,
+            4,
+            true,
+            leaky,
+            (2, 2, false),
         ),
-        ("cnn-rnn 4 80-8", line(80, 80, 8, 4, false, leaky, Some(2))),
-        ("cnn-rnn 3 8-6", line(38, 8, 6, 3, false, leaky, Some(2))),
-        (
-            "efficient 3x3 1-32",
-            square([80, 80, 1], 32, 3, false, relu, (3, 2, true)),
-        ),
-        (
+        line("cnn-rnn 4 80-8", [80, 80], 8, 4, false, leaky, Some(2)),
+        line("cnn-rnn 3 8-6", [38, 8], 6, 3, false, leaky, Some(2)),
+        square("efficient 3x3 1-32", [80, 80, 1], 32, 3, false, relu, fine),
+        square(
             "efficient 3x3 32-32 at 39",
-            square([39, 39, 32], 32, 3, false, relu, (3, 2, true)),
+            [39, 39, 32],
+            32,
+            3,
+            false,
+            relu,
+            fine,
         ),
-        (
+        square(
             "efficient 3x3 32-32 at 19",
-            square([19, 19, 32], 32, 3, false, relu, (3, 2, true)),
+            [19, 19, 32],
+            32,
+            3,
+            false,
+            relu,
+            fine,
         ),
-        (
+        square(
             "efficient 2x2 32-32 at 9",
-            square([9, 9, 32], 32, 2, false, relu, (3, 2, true)),
+            [9, 9, 32],
+            32,
+            2,
+            false,
+            relu,
+            fine,
         ),
-        (
-            "accurate 3x3 1-64",
-            square([80, 80, 1], 64, 3, false, relu, (3, 2, true)),
-        ),
-        (
+        square("accurate 3x3 1-64", [80, 80, 1], 64, 3, false, relu, fine),
+        square(
             "accurate 3x3 64-64 at 39",
-            square([39, 39, 64], 64, 3, false, relu, (3, 2, true)),
+            [39, 39, 64],
+            64,
+            3,
+            false,
+            relu,
+            fine,
         ),
-        ("window 2 128-256", line(5, 128, 256, 2, true, relu, None)),
-        ("window 2 256-256", line(5, 256, 256, 2, true, relu, None)),
+        line("window 2 128-256", [5, 128], 256, 2, true, relu, None),
+        line("window 2 256-256", [5, 256], 256, 2, true, relu, None),
     ]
 }
 
@@ -251,6 +287,14 @@ fn convolution(c: &mut Criterion) {
     }
 }
 
+/// A of a product: m x k, stored by rows or as its transpose.
+fn left(values: &[f32], m: usize, k: usize, transposed: bool) -> Matrix<'_> {
+    match transposed {
+        true => Matrix::row_major(values, m).transposed(),
+        false => Matrix::row_major(values, k),
+    }
+}
+
 /// In FLOPs: the products of the models' dense layers, and a square one as the practical peak.
 fn products(c: &mut Criterion) {
     // (name, m, n, k, A is transposed): forward x W, the input's gradient dy W^T, the weights' x^T dy.
@@ -270,10 +314,6 @@ fn products(c: &mut Criterion) {
             Rotating::new(k * n),
             Rotating::new(m * n),
         );
-        let left = |values| match transposed {
-            true => Matrix::row_major(values, m).transposed(),
-            false => Matrix::row_major(values, k),
-        };
         let mut group = group(c, "product");
         group.throughput(Throughput::Elements(2 * (m * n * k) as u64));
         for kernels in sets() {
@@ -282,7 +322,7 @@ fn products(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, kernels.isa()), |bench| {
                 bench.iter(|| {
                     let right = Matrix::row_major(b.next(), n);
-                    let left = left(a.next());
+                    let left = left(a.next(), m, k, transposed);
                     kernels.gemm(
                         m,
                         n,
@@ -306,7 +346,7 @@ fn products(c: &mut Criterion) {
                         m,
                         n,
                         k,
-                        left(a.next()),
+                        left(a.next(), m, k, transposed),
                         &packed,
                         c_values.next(),
                         n,
@@ -321,7 +361,16 @@ fn products(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new(name, "matrixmultiply"), |bench| {
             bench.iter(|| {
                 let right = Matrix::row_major(b.next(), n);
-                matrixmultiply_gemm(m, n, k, left(a.next()), right, c_values.next(), n, false);
+                matrixmultiply_gemm(
+                    m,
+                    n,
+                    k,
+                    left(a.next(), m, k, transposed),
+                    right,
+                    c_values.next(),
+                    n,
+                    false,
+                );
             });
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! The only crate of the project with `unsafe`. No threads, no allocation inside a kernel, no I/O.
 //!
-//! A kernel is written once, generic over [`simd::Simd`], and instantiated for every instruction set in
+//! A kernel is written once, generic over `simd::Simd`, and instantiated for every instruction set in
 //! [`table`]. A `&'static` [`Kernels`] exists only for an instruction set that this CPU has, so holding one is
 //! the proof that its functions may be called; each checks its slices' lengths before it touches a pointer.
 //! [`reference`](mod@reference) holds the naive `f64` versions that every kernel is tested against.

@@ -97,7 +97,7 @@ impl MelBank {
         self.rows.len()
     }
 
-    /// Each filter's weighted sum of a power spectrum: `power` [`PADDED_BINS`] → `out` [mels].
+    /// Each filter's weighted sum of a power spectrum: `power` [`PADDED_BINS`] → `out` `[mels]`.
     ///
     /// The values behind [`BINS`] must be finite; they count as nothing.
     ///

@@ -107,7 +107,7 @@ impl Song {
         let mut clock = Vec::new();
         let first = r.below(16);
         let mut now = -r.uniform_f64() * 60.0 / feel.tempo * feel.metre as f64;
-        let (rate, phase) = (r.range(0.15, 0.6), r.range(0.0, 6.28));
+        let (rate, phase) = (r.range(0.15, 0.6), r.range(0.0, std::f64::consts::TAU));
         let mut drift = 0.0;
         while now < seconds || clock.len() % feel.metre != 0 {
             clock.push(now);

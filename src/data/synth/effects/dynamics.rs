@@ -81,8 +81,14 @@ mod tests {
 
     #[test]
     fn the_compressor_brings_loud_and_soft_together() {
-        let wave =
-            |n: usize| (n as f32 * 0.2).sin() * if (n / 22_050) % 2 == 0 { 0.8 } else { 0.1 };
+        let wave = |n: usize| {
+            (n as f32 * 0.2).sin()
+                * if (n / 22_050).is_multiple_of(2) {
+                    0.8
+                } else {
+                    0.1
+                }
+        };
         let mut x: Vec<f32> = (0..88_200).map(wave).collect();
         let ratio = |x: &[f32]| rms(&x[10_000..20_000]) / rms(&x[34_000..42_000]);
         let before = ratio(&x);

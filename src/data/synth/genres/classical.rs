@@ -125,9 +125,9 @@ impl Style for Classical {
             ],
         );
         let mut line = Line::new(song, r);
-        let order: &[usize] = *r.choose(&[
+        let order: &[usize] = r.choose::<&[usize]>(&[
             // Alberti; up and down; repeated; held.
-            &[0, 2, 1, 2][..],
+            &[0, 2, 1, 2],
             &[0, 1, 2, 3, 2, 1],
             &[0, 1, 2, 0, 1, 2],
             &[],

@@ -51,7 +51,7 @@ impl Style for Metal {
         ]);
         Harmony::new(
             tonic,
-            *r.choose(&[MINOR, PHRYGIAN, HARMONIC_MINOR]),
+            r.choose::<&[i32]>(&[MINOR, PHRYGIAN, HARMONIC_MINOR]),
             changes,
         )
     }

@@ -41,7 +41,7 @@ impl Style for Reggae {
         ]);
         Harmony::new(
             tonic,
-            *r.choose(&[MAJOR, DORIAN, MINOR_PENTATONIC]),
+            r.choose::<&[i32]>(&[MAJOR, DORIAN, MINOR_PENTATONIC]),
             changes,
         )
     }

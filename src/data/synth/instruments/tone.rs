@@ -44,7 +44,12 @@ impl Spectrum {
 
     fn amplitude(&self, harmonic: usize, frequency: f64) -> f64 {
         let source = if self.drawbars.is_empty() {
-            (harmonic as f64).powf(-self.slope) * if harmonic % 2 == 0 { self.even } else { 1.0 }
+            (harmonic as f64).powf(-self.slope)
+                * if harmonic.is_multiple_of(2) {
+                    self.even
+                } else {
+                    1.0
+                }
         } else {
             self.drawbars.get(harmonic - 1).copied().unwrap_or(0.0)
         };

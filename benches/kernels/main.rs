@@ -420,6 +420,7 @@ fn step(c: &mut Criterion, model: Model, isa: Isa) {
     let size = Size {
         classes: model.classes(),
         width: 1.0,
+        dropout: true,
     };
     let built = thread_pool(0).and_then(|pool| {
         let plan = model.compile(size)?;

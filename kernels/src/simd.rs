@@ -98,8 +98,6 @@ pub(crate) trait Simd: Copy {
     fn nonzero_bits(self, a: Self::F) -> u32;
     /// Splits `a` followed by `b` into the values of even and of odd index.
     fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
-    /// The sum of the lanes, in a fixed order.
-    fn sum(self, a: Self::F) -> f32;
     /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
     fn transpose4(self, rows: [Self::F; 4]) -> [Self::F; 4];
 }
@@ -244,10 +242,6 @@ macro_rules! paired_simd {
                 let (even_a, odd_a) = $half.deinterleave(a[0], a[1]);
                 let (even_b, odd_b) = $half.deinterleave(b[0], b[1]);
                 ([even_a, even_b], [odd_a, odd_b])
-            }
-            #[inline(always)]
-            fn sum(self, a: Self::F) -> f32 {
-                $half.sum($half.add(a[0], a[1]))
             }
             #[inline(always)]
             fn transpose4(self, rows: [Self::F; 4]) -> [Self::F; 4] {

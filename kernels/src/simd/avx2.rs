@@ -182,12 +182,6 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn sum(self, a: __m256) -> f32 {
-        // SAFETY: the token proves AVX2.
-        let half = unsafe { _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a)) };
-        self.quad().sum(half)
-    }
-    #[inline(always)]
     fn transpose4(self, rows: [__m256; 4]) -> [__m256; 4] {
         let [a, b, c, d] = rows;
         // SAFETY: the token proves the instruction set.
@@ -359,14 +353,6 @@ impl Simd for Avx2Quad {
                 _mm_shuffle_ps::<0b10_00_10_00>(a, b),
                 _mm_shuffle_ps::<0b11_01_11_01>(a, b),
             )
-        }
-    }
-    #[inline(always)]
-    fn sum(self, a: __m128) -> f32 {
-        // SAFETY: the token proves AVX2.
-        unsafe {
-            let pairs = _mm_add_ps(a, _mm_movehl_ps(a, a));
-            _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps::<1>(pairs, pairs)))
         }
     }
     #[inline(always)]

@@ -186,13 +186,6 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    fn sum(self, a: __m512) -> f32 {
-        // SAFETY: the token proves AVX-512 DQ.
-        let half =
-            unsafe { _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a)) };
-        self.oct().sum(half)
-    }
-    #[inline(always)]
     fn transpose4(self, rows: [__m512; 4]) -> [__m512; 4] {
         let [a, b, c, d] = rows;
         // SAFETY: the token proves the instruction set.

@@ -140,11 +140,6 @@ impl Simd for Portable {
         (f32x4::new([a0, a2, b0, b2]), f32x4::new([a1, a3, b1, b3]))
     }
     #[inline(always)]
-    fn sum(self, a: f32x4) -> f32 {
-        let [a, b, c, d] = a.to_array();
-        (a + c) + (b + d)
-    }
-    #[inline(always)]
     fn transpose4(self, rows: [f32x4; 4]) -> [f32x4; 4] {
         f32x4::transpose(rows)
     }

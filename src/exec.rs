@@ -5,7 +5,11 @@
 //! partial gradients are added in the order of the shards. So the same seed gives the same bits on any number of threads.
 
 pub mod batch;
+#[cfg(test)]
+pub(crate) mod check;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::graph::Plan;
@@ -495,12 +499,17 @@ fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
             stages.push(Vec::new());
         }
     };
-    for (i, step) in plan.steps.iter().enumerate() {
+    // A softmax inside a model is an operation like others: the last one alone is trained against targets.
+    let Some((_, inner)) = plan.steps.split_last() else {
+        return stages;
+    };
+    for i in 0..=inner.len() {
         if needs[i].forward_sums > 0 {
             push(Action::ForwardSums(i), true);
         }
+        let head = i == inner.len();
         push(
-            if step.op.is_head() {
+            if head {
                 Action::Loss(i)
             } else {
                 Action::Forward(i)
@@ -508,8 +517,8 @@ fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
             false,
         );
     }
-    for (i, step) in plan.steps.iter().enumerate().rev() {
-        if step.op.is_head() || !step.has_backward {
+    for (i, step) in inner.iter().enumerate().rev() {
+        if !step.has_backward {
             continue;
         }
         if needs[i].backward_sums > 0 {

@@ -135,4 +135,10 @@ impl Graph {
     pub fn compile(self, output: Var) -> Result<Plan> {
         Plan::new(self.nodes, output)
     }
+
+    /// As [`compile`](Self::compile), but every operation stays on its own.
+    #[cfg(test)]
+    pub(crate) fn compile_unfused(self, output: Var) -> Result<Plan> {
+        Plan::unfused(self.nodes, output)
+    }
 }

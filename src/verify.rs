@@ -114,16 +114,21 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
         .copied()
         .unwrap_or(f32::NAN);
     let mut grad_rel_l2: f64 = 0.0;
-    for (name, recorded) in reference.under("grad") {
-        let missing = || {
-            Error::file(
-                &reference.path,
-                format!("{model} has no trained weight '{name}'"),
-            )
-        };
-        let found = executor.gradient(name).ok_or_else(missing)?;
-        grad_rel_l2 = worse(grad_rel_l2, relative_l2(found, recorded.data()));
+    let mut trained = weights.iter().filter(|weight| weight.parameter.trainable);
+    if let Some((name, _)) = reference
+        .under("grad")
+        .find(|(name, _)| !trained.clone().any(|weight| weight.name == *name))
+    {
+        let reason = format!("{model} has no trained weight '{name}'");
+        return Err(Error::file(&reference.path, reason));
     }
+    // A gradient that was not recorded is an error, not one that agrees.
+    trained.try_for_each(|weight| {
+        let recorded = reference.tensor(&format!("grad/{}", weight.name))?;
+        let found = executor.gradient(&weight.name).unwrap_or_default();
+        grad_rel_l2 = worse(grad_rel_l2, relative_l2(found, recorded.data()));
+        Ok::<_, Error>(())
+    })?;
 
     let (rule, learning_rate) = Rule::from_record(&reference.optimizer)
         .map_err(|reason| Error::file(&reference.path, reason))?;
@@ -136,7 +141,12 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
             reference.tensor(&format!("param/{}", weight.name))?.data(),
         )?;
     }
-    for &recorded in reference.tensor("trajectory/loss")?.data() {
+    let trajectory = reference.tensor("trajectory/loss")?.data();
+    if trajectory.is_empty() {
+        let reason = "its 'trajectory/loss' is empty: no step of the optimiser was recorded";
+        return Err(Error::file(&reference.path, reason));
+    }
+    for &recorded in trajectory {
         let found = executor.train_step(&batch, &mut optimizer)?.loss;
         trajectory_loss_rel = worse(trajectory_loss_rel, relative(found, f64::from(recorded)));
     }

@@ -105,8 +105,12 @@ impl Train {
         let options = self.options()?;
         let pool = self.threads.pool()?;
         let source = self.data.source();
-        if let Some(out) = &self.out {
-            refuse_used(out)?;
+        match &self.out {
+            Some(out) => {
+                refuse_used(out)?;
+                require_writable(out)?;
+            }
+            None => require_writable(Path::new("runs"))?,
         }
         let dataset = self.data.load(&source, options.model.front_end(), &pool)?;
         output.text(describe(&source, &dataset))?;
@@ -230,6 +234,16 @@ fn refuse_used(out: &Path) -> Result<()> {
         return Err(Error::file(out, "it is a file: --out is a folder"));
     }
     Ok(())
+}
+
+/// A folder that cannot be written is told before training, not after it. Nothing is made yet: the data may be refused.
+fn require_writable(out: &Path) -> Result<()> {
+    let existing = out.ancestors().find(|folder| folder.exists());
+    // A relative path's last ancestor is the empty one.
+    let existing = existing.unwrap_or(Path::new("."));
+    tempfile::tempfile_in(existing)
+        .map(drop)
+        .map_err(Error::io("write into", out))
 }
 
 /// Shows training's progress: a bar on a terminal, else a line an epoch; a JSON object an epoch where asked for.

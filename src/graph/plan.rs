@@ -82,12 +82,23 @@ impl Plan {
         let classes = nodes.get(output.0).map_or(0, |node| node.shape.len());
         let mut steps = steps(nodes, output)?;
         fuse(&mut steps);
+        Ok(Self::lay_out(steps, input_shape, classes))
+    }
+
+    /// Every operation on its own, to hold the fused ones against.
+    #[cfg(test)]
+    pub(super) fn unfused(nodes: Vec<Node>, output: Var) -> Result<Self> {
+        let (input_shape, classes) = (nodes[0].shape.clone(), nodes[output.0].shape.len());
+        Ok(Self::lay_out(steps(nodes, output)?, input_shape, classes))
+    }
+
+    fn lay_out(mut steps: Vec<Step>, input_shape: Shape, classes: usize) -> Self {
         let value_lens = number_values(&mut steps, input_shape.len());
         differentiate(&mut steps, value_lens.len());
         let (weights, trainable_len, partial_len, state_len) = place_weights(&mut steps);
         let train = slots(&steps, &value_lens, true);
         let predict = slots(&steps, &value_lens, false);
-        Ok(Self {
+        Self {
             steps,
             value_lens,
             weights,
@@ -98,7 +109,7 @@ impl Plan {
             predict,
             input_shape,
             classes,
-        })
+        }
     }
 
     /// One sample's input.
@@ -336,15 +347,19 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
             .iter()
             .for_each(|&value| touch(&mut lives[value], i));
         touch(&mut lives[step.output], i);
-        // The probabilities are read when all is done.
-        if i + 1 == n {
+        // The probabilities are read when all is done; the loss writes the gradient of what they come from.
+        let head = i + 1 == n;
+        if head {
             touch(&mut lives[step.output], end);
+            if training {
+                touch(&mut lives[values + step.inputs[0]], i);
+            }
         }
         if !training || !step.has_backward {
             continue;
         }
         let needs = step.op.needs(1, 1);
-        let time = if step.op.is_head() { i } else { 2 * n - 1 - i };
+        let time = if head { i } else { 2 * n - 1 - i };
         // Whole-batch gradients read the input and the output's gradient when all shards are done.
         let whole_batch = needs.gradient_block > 0;
         for (&value, &wanted) in step.inputs.iter().zip(&step.input_gradients) {
@@ -358,7 +373,7 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
         if needs.reads_output {
             touch(&mut lives[step.output], time);
         }
-        if !step.op.is_head() {
+        if !head {
             touch(
                 &mut lives[values + step.output],
                 if whole_batch { end } else { time },
@@ -395,3 +410,6 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
         lens,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -165,7 +165,11 @@ impl ModelFile {
                 ));
             }
         }
-        Ok(())
+        let known = |name: &String| plan.weights().iter().any(|weight| weight.name == *name);
+        match self.weights.tensors.keys().find(|name| !known(name)) {
+            Some(name) => refuse(format!("{model} has no weight '{name}'")),
+            None => Ok(()),
+        }
     }
 
     /// Which model it is.

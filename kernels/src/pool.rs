@@ -116,17 +116,25 @@ pub(crate) unsafe fn pool_row<S: Simd>(
         .map_or(0, |room| room / pool.stride_width + 1)
         .clamp(first, pool.out_width);
     let mut whole = pool.channels - pool.channels % S::LANES;
+    let relu = activation == Activation::Relu;
+    let slope = s.splat(match activation {
+        Activation::Linear => 1.0,
+        Activation::Relu => 0.0,
+        Activation::LeakyRelu { slope } => slope,
+    });
     macro_rules! inner {
         ($rows:literal, $columns:literal) => {
-            if codes.is_null() {
-                inner_windows::<S, $rows, $columns, false>(
-                    s, pool, oy, rows, activation, output, codes, first, end,
-                )
-            } else {
-                inner_windows::<S, $rows, $columns, true>(
-                    s, pool, oy, rows, activation, output, codes, first, end,
-                )
+            match (relu, codes.is_null()) {
+                (true, true) => inner!($rows, $columns, true, false),
+                (true, false) => inner!($rows, $columns, true, true),
+                (false, true) => inner!($rows, $columns, false, false),
+                (false, false) => inner!($rows, $columns, false, true),
             }
+        };
+        ($rows:literal, $columns:literal, $relu:literal, $codes:literal) => {
+            inner_windows::<S, $rows, $columns, $relu, $codes>(
+                s, pool, oy, rows, slope, output, codes, first, end,
+            )
         };
     }
     // SAFETY: handed on from the caller; the windows of first..end have all their columns.
@@ -220,18 +228,24 @@ unsafe fn any_window<S: Simd>(
 }
 
 /// The windows `first..end` of a row, each of ROWS by COLUMNS pixels of the image, for the channels that fill
-/// registers.
+/// registers. The activation is relu or, in one formula without a branch, linear or leaky by `slope`.
 ///
 /// # Safety
 /// As for `pool_row`; the rows are ROWS, no window of these is clipped to fewer than COLUMNS, and `codes` is null
 /// just where CODES is false.
 #[inline(always)]
-unsafe fn inner_windows<S: Simd, const ROWS: usize, const COLUMNS: usize, const CODES: bool>(
+unsafe fn inner_windows<
+    S: Simd,
+    const ROWS: usize,
+    const COLUMNS: usize,
+    const RELU: bool,
+    const CODES: bool,
+>(
     s: S,
     pool: &PoolShape,
     oy: usize,
     rows: Rows,
-    activation: Activation,
+    slope: S::F,
     output: *mut f32,
     codes: *mut u8,
     first: usize,
@@ -270,7 +284,12 @@ unsafe fn inner_windows<S: Simd, const ROWS: usize, const COLUMNS: usize, const 
                     }
                 }
                 let at = ox * rows.out_pixel_len + c;
-                s.store(output.add(at), activate(s, activation, best));
+                let value = if RELU {
+                    activate(s, Activation::Relu, best)
+                } else {
+                    s.select(s.gt(best, s.zero()), best, s.mul(slope, best))
+                };
+                s.store(output.add(at), value);
                 if CODES {
                     s.store_u8(codes.add(at), s.add(first_code, best_code));
                 }

@@ -93,12 +93,10 @@ pub(super) unsafe fn sample<S: Simd>(
             for y in done.max(first)..end {
                 let image = scratch.add(layout.padded + y * layout.row_len);
                 let slot = y % pool.window_height;
-                if splits(pool) {
-                    let planes = scratch.add(layout.planes + slot * slot_len);
-                    convolve_row(s, conv, layout, image, weights, bias, planes);
-                } else {
-                    let planes = scratch.add(layout.planes);
-                    convolve_row(s, conv, layout, image, weights, bias, planes);
+                let plane_slot = if splits(pool) { slot * slot_len } else { 0 };
+                let planes = scratch.add(layout.planes + plane_slot);
+                convolve_row(s, conv, layout, image, weights, bias, planes);
+                if !splits(pool) {
                     let row = scratch.add(layout.rows + slot * conv.out_width * filters);
                     for f in 0..filters {
                         for x in 0..conv.out_width {

@@ -1,4 +1,11 @@
 //! The gradient of the convolution's input: every listed gradient times its channel's kernel.
+//!
+//! ```text
+//! for each kernel row, for each block of up to 12 registers of the (kx, i) run      its weights stay in L1
+//!   for each pixel of the band
+//!     accumulators = d_image[pixel, block]                                          kernel_width pixels at once
+//!     for each of the pixel's entries: accumulators += value * kernel[channel, block]
+//! ```
 
 use super::Conv2dShape;
 use super::lists::Lists;
@@ -24,7 +31,13 @@ pub(super) unsafe fn add_band<S: Simd>(
     for ky in 0..conv.kernel_height {
         let mut k = 0;
         while k < run_len {
-            let registers = ((run_len - k) / S::LANES).min(12);
+            let registers = match (run_len - k) / S::LANES {
+                12.. => 12,
+                8.. => 8,
+                6.. => 6,
+                4.. => 4,
+                n => n,
+            };
             for y in y0..y1 {
                 // SAFETY: the run's part k.. of row y + ky lies in the image, or in the slack behind it.
                 unsafe {
@@ -40,20 +53,14 @@ pub(super) unsafe fn add_band<S: Simd>(
                         1 => row!(1),
                         2 => row!(2),
                         3 => row!(3),
-                        4..6 => row!(4),
-                        6..8 => row!(6),
-                        8..12 => row!(8),
+                        4 => row!(4),
+                        6 => row!(6),
+                        8 => row!(8),
                         _ => row!(12),
                     }
                 }
             }
-            k += S::LANES
-                * match registers {
-                    4..6 => 4,
-                    6..8 => 6,
-                    8..12 => 8,
-                    n => n,
-                };
+            k += registers * S::LANES;
         }
     }
 }

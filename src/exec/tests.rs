@@ -80,7 +80,9 @@ fn dead_end() -> (Graph, Var) {
     (g, x)
 }
 
-const SMALL: [(&str, fn() -> (Graph, Var)); 4] = [
+type Build = fn() -> (Graph, Var);
+
+const SMALL: [(&str, Build); 4] = [
     ("fan of images", fan_of_images),
     ("fan of rows", fan_of_rows),
     ("wide", wide),

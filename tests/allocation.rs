@@ -62,6 +62,7 @@ fn in_two_epochs(model: Model, threads: usize) -> usize {
     let size = Size {
         classes: 8,
         width: 1.0,
+        dropout: false,
     };
     let plan = model.compile(size).unwrap();
     let (len, trainable) = (plan.input_shape().len(), plan.trainable_len());

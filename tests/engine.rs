@@ -12,6 +12,7 @@ use sonograd_kernels::Isa;
 const SIZE: Size = Size {
     classes: 5,
     width: 1.0,
+    dropout: false,
 };
 
 /// Random samples and their targets.

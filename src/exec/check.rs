@@ -231,12 +231,14 @@ pub(crate) fn random_graph(seed: u64) -> (Graph, Var) {
                 filters: 1 + random.below(5),
                 kernel: [1 + random.below(3), 1 + random.below(3)],
                 padding: Padding::Same,
+                activation: Activation::Linear,
             }
             .apply(&mut g, &name, x),
             1 => join(&mut g, &name, &values, &mut random),
             2 if g.shape(x).len() > 1 => Softmax.apply(&mut g, &name, x),
             _ => Dense {
                 units: 1 + random.below(6),
+                activation: Activation::Linear,
             }
             .apply(&mut g, &name, x),
         };
@@ -250,7 +252,12 @@ pub(crate) fn random_graph(seed: u64) -> (Graph, Var) {
     ends.extend(rows.into_iter().rev().take(random.below(3)));
     let joined = concatenate(&mut g, "join", &ends).unwrap();
     let units = 2 + random.below(4);
-    let logits = Dense { units }.apply(&mut g, "classifier", joined).unwrap();
+    let logits = Dense {
+        units,
+        activation: Activation::Linear,
+    }
+    .apply(&mut g, "classifier", joined)
+    .unwrap();
     let output = Softmax.apply(&mut g, "softmax", logits).unwrap();
     (g, output)
 }

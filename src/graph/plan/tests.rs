@@ -126,6 +126,7 @@ fn no_two_live_buffers_share_a_slot() {
         let size = Size {
             classes: 8,
             width: 1.0,
+            dropout: false,
         };
         play_both(model.name(), || model.build(size).unwrap());
     }

@@ -42,7 +42,7 @@ pub const SONG_SECONDS: f64 = 30.0;
 pub const SAMPLE_RATE: u32 = 22_050;
 
 /// Raised whenever the same song would sound otherwise: part of the keys of caches.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// [`SAMPLE_RATE`] for arithmetic.
 const RATE: f64 = SAMPLE_RATE as f64;
@@ -79,14 +79,19 @@ pub fn song_name(genre: usize, song: u64) -> String {
 /// thread. A file appears under its name only when it is whole.
 ///
 /// # Errors
-/// [`Error::Usage`] where `dir` holds anything already; [`Error::Io`] or [`Error::File`] where a folder or file
-/// cannot be written.
+/// [`Error::Usage`] where `dir` holds anything already or no songs are asked for; [`Error::Io`] or [`Error::File`]
+/// where a folder or file cannot be written.
 pub fn write_folder(
     dir: &Path,
     songs_per_genre: usize,
     seed: u64,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<()> {
+    if songs_per_genre == 0 {
+        return Err(Error::Usage(
+            "0 songs a genre: ask for at least 1".to_owned(),
+        ));
+    }
     if dir.exists() {
         let mut entries = std::fs::read_dir(dir).map_err(Error::io("list", dir))?;
         if entries.next().is_some() {

@@ -55,7 +55,7 @@ const NEIGHBOURS: [&[usize]; 8] = [
 ];
 
 /// The chance of each trait (feel, harmony, each of the five parts) to come from a neighbour.
-const CROSSOVER: f64 = 0.15;
+const CROSSOVER: f64 = 0.1;
 
 /// The genre's own style, or now and then a neighbour's.
 fn style(genre: usize, r: &mut Random) -> &'static dyn Style {

@@ -14,8 +14,8 @@ pub(super) struct Blues;
 
 impl Style for Blues {
     fn feel(&self, r: &mut Random) -> Feel {
-        let swing = if r.chance(0.8) {
-            r.range(0.6, 0.68)
+        let swing = if r.chance(0.9) {
+            r.range(0.62, 0.68)
         } else {
             r.range(0.5, 0.56)
         };
@@ -23,7 +23,7 @@ impl Style for Blues {
             swing,
             looseness: r.range(0.006, 0.018),
             rubato: 0.008,
-            ..Feel::straight(r.range(62.0, 150.0))
+            ..Feel::straight(r.range(68.0, 136.0))
         }
     }
 
@@ -46,8 +46,8 @@ impl Style for Blues {
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
         // Now and then one man with a guitar.
-        let drums = if r.chance(0.22) { 0.0 } else { 0.9 };
-        [drums, 0.8, 0.8, 0.8, 0.45]
+        let drums = if r.chance(0.12) { 0.0 } else { 0.9 };
+        [drums, 0.9, 0.92, 0.92, 0.35]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -154,7 +154,7 @@ impl Style for Blues {
                 ),
             }
         }
-        part.playing(line.finish()).louder(-3.0)
+        part.playing(line.finish()).louder(-1.0)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
@@ -196,7 +196,7 @@ impl Style for Blues {
             let bend = *line.r.choose(&[1.0, 2.0, 2.0, 3.0]);
             motif.sing(&mut line, bar.start, anchor, scale, bend);
         }
-        part.playing(line.finish()).louder(1.0)
+        part.playing(line.finish()).louder(2.0)
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {

@@ -49,7 +49,7 @@ impl Style for Classical {
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
-        let drums = if r.chance(0.15) { 0.5 } else { 0.0 };
+        let drums = if r.chance(0.1) { 0.4 } else { 0.0 };
         // Solo, duo or orchestra.
         let others = r.range(0.55, 0.95);
         [drums, others, 0.9, 0.9, others]

@@ -37,10 +37,10 @@ impl Style for Disco {
     fn band(&self, r: &mut Random) -> [f64; 5] {
         [
             if r.chance(0.08) { 0.4 } else { 0.95 },
-            0.88,
+            0.92,
+            0.85,
             0.75,
-            0.7,
-            0.65,
+            0.75,
         ]
     }
 
@@ -81,7 +81,7 @@ impl Style for Disco {
                 );
             }
         }
-        part.playing(line.finish()).louder(1.0)
+        part.playing(line.finish()).louder(2.0)
     }
 
     fn bass(&self, song: &Song, r: &mut Random) -> Part {
@@ -136,7 +136,7 @@ impl Style for Disco {
                 line.strum(bar.start + at, length, &tones, velocity, 0.004);
             }
         }
-        part.playing(line.finish()).louder(-4.0)
+        part.playing(line.finish()).louder(-2.0)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
@@ -207,6 +207,6 @@ impl Style for Disco {
                 }
             }
         }
-        part.playing(line.finish()).louder(-3.0)
+        part.playing(line.finish()).louder(-1.5)
     }
 }

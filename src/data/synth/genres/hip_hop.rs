@@ -16,10 +16,10 @@ pub(super) struct HipHop;
 impl Style for HipHop {
     fn feel(&self, r: &mut Random) -> Feel {
         // Counted in half time, the fast ones feel slow.
-        let tempo = if r.chance(0.25) {
+        let tempo = if r.chance(0.15) {
             r.range(120.0, 150.0)
         } else {
-            r.range(76.0, 112.0)
+            r.range(76.0, 110.0)
         };
         Feel {
             shuffle: r.range(0.5, 0.64),
@@ -52,7 +52,13 @@ impl Style for HipHop {
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
-        [if r.chance(0.06) { 0.4 } else { 0.9 }, 0.75, 0.8, 0.75, 0.4]
+        [
+            if r.chance(0.06) { 0.4 } else { 0.9 },
+            0.88,
+            0.85,
+            0.94,
+            0.2,
+        ]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -110,7 +116,7 @@ impl Style for HipHop {
                 line.note(bar.start, 1.0, OPEN_HAT, 0.7);
             }
         }
-        part.playing(line.finish()).louder(2.5)
+        part.playing(line.finish()).louder(3.0)
     }
 
     fn bass(&self, song: &Song, r: &mut Random) -> Part {
@@ -152,7 +158,7 @@ impl Style for HipHop {
                 );
             }
         }
-        part.playing(line.finish()).louder(1.0)
+        part.playing(line.finish()).louder(2.5)
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
@@ -169,7 +175,7 @@ impl Style for HipHop {
                 (1.0, choir),
             ],
         );
-        if r.chance(0.6) {
+        if r.chance(0.75) {
             // The record that it was taken from.
             part = part.insert(Insert::Crush(8 + r.below(4) as u32, 1 + r.below(3)));
             part = part.insert(Insert::Filter(Biquad::low_pass(
@@ -248,7 +254,7 @@ impl Style for HipHop {
                 line.slide(bar.start + at, 0.8 / grid as f64, pitch, velocity, bend);
             }
         }
-        part.playing(line.finish()).louder(1.5)
+        part.playing(line.finish()).louder(3.0)
     }
 
     fn colour(&self, song: &Song, r: &mut Random) -> Part {

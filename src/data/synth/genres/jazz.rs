@@ -14,18 +14,18 @@ pub(super) struct Jazz;
 
 impl Style for Jazz {
     fn feel(&self, r: &mut Random) -> Feel {
-        let tempo = if r.chance(0.3) {
-            r.range(62.0, 95.0)
+        let tempo = if r.chance(0.25) {
+            r.range(66.0, 95.0)
         } else {
             r.range(100.0, 230.0)
         };
         // The faster, the straighter; a bossa is straight.
-        let swing = if r.chance(0.14) {
+        let swing = if r.chance(0.08) {
             0.5
         } else {
             0.68 - 0.0005 * (tempo - 60.0)
         };
-        let metre = if r.chance(0.15) { 3 } else { 4 };
+        let metre = if r.chance(0.1) { 3 } else { 4 };
         Feel {
             metre,
             swing,
@@ -59,8 +59,8 @@ impl Style for Jazz {
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
         // Trios without drums, solo pianos.
-        let drums = if r.chance(0.2) { 0.0 } else { 0.9 };
-        [drums, 0.85, 0.8, 0.85, 0.35]
+        let drums = if r.chance(0.1) { 0.0 } else { 0.9 };
+        [drums, 0.92, 0.85, 0.92, 0.25]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -99,7 +99,7 @@ impl Style for Jazz {
                 line.note(bar.start + bar.beats as f64, 1.0, CRASH, 0.6);
             }
         }
-        part.playing(line.finish()).louder(-2.0)
+        part.playing(line.finish()).louder(0.5)
     }
 
     fn bass(&self, song: &Song, r: &mut Random) -> Part {
@@ -162,7 +162,7 @@ impl Style for Jazz {
                 );
             }
         }
-        part.playing(line.finish()).louder(-4.0)
+        part.playing(line.finish()).louder(-3.0)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {

@@ -57,8 +57,8 @@ impl Style for Metal {
     }
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
-        let clean = r.chance(0.15);
-        [if clean { 0.45 } else { 0.92 }, 0.85, 0.92, 0.6, 0.4]
+        let clean = r.chance(0.08);
+        [if clean { 0.45 } else { 0.92 }, 0.9, 0.96, 0.65, 0.3]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -125,7 +125,7 @@ impl Style for Metal {
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
-        let clean = r.chance(0.15);
+        let clean = r.chance(0.08);
         let part = if clean {
             pick(r, &[(2.0, clean_guitar), (1.0, acoustic_guitar)])
         } else {
@@ -174,7 +174,7 @@ impl Style for Metal {
                 }
             }
         }
-        part.playing(line.finish()).louder(2.0)
+        part.playing(line.finish()).louder(3.0)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {

@@ -18,7 +18,7 @@ impl Style for Pop {
         Feel {
             shuffle,
             looseness: r.range(0.001, 0.01),
-            ..Feel::straight(r.range(70.0, 150.0))
+            ..Feel::straight(r.range(74.0, 144.0))
         }
     }
 
@@ -48,8 +48,8 @@ impl Style for Pop {
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
         // Ballads at a piano, songs at a camp fire.
-        let drums = if r.chance(0.15) { 0.1 } else { 0.88 };
-        [drums, 0.8, 0.9, 0.85, 0.55]
+        let drums = if r.chance(0.08) { 0.1 } else { 0.88 };
+        [drums, 0.88, 0.94, 0.9, 0.6]
     }
 
     fn drums(&self, song: &Song, r: &mut Random) -> Part {
@@ -63,7 +63,6 @@ impl Style for Pop {
             "X.......X.x.....",
             "X..x....X..x....",
             "X.....x...X.....",
-            "X...X...X...X...",
             "X..x..x...x.....",
         ]);
         let hats = *r.choose(&["x.x.x.x.x.x.x.x.", "xoxoxoxoxoxoxoxo", "x...x...x...x..."]);
@@ -168,7 +167,7 @@ impl Style for Pop {
                 }
             }
         }
-        part.playing(line.finish()).louder(-2.0)
+        part.playing(line.finish()).louder(-0.5)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {

@@ -16,8 +16,8 @@ pub(super) struct Reggae;
 impl Style for Reggae {
     fn feel(&self, r: &mut Random) -> Feel {
         // Ska and rocksteady were faster.
-        let tempo = if r.chance(0.25) {
-            r.range(100.0, 145.0)
+        let tempo = if r.chance(0.18) {
+            r.range(100.0, 140.0)
         } else {
             r.range(64.0, 98.0)
         };
@@ -48,10 +48,10 @@ impl Style for Reggae {
 
     fn band(&self, r: &mut Random) -> [f64; 5] {
         // In a dub all but the bass comes and goes.
-        if r.chance(0.25) {
-            [0.7, 0.9, 0.5, 0.4, 0.5]
+        if r.chance(0.15) {
+            [0.8, 0.92, 0.7, 0.4, 0.5]
         } else {
-            [0.9, 0.88, 0.92, 0.75, 0.6]
+            [0.92, 0.92, 0.97, 0.75, 0.65]
         }
     }
 
@@ -62,7 +62,7 @@ impl Style for Reggae {
         }
         let mut line = Line::new(song, r);
         let kick = *r.choose(&[
-            "....X...", "....X...", "....X...", "X...X...", "X.X.X.X.", "X..xX...",
+            "....X...", "....X...", "....X...", "....X...", "X...X...", "X..xX...",
         ]);
         let side = *r.choose(&[RIM, RIM, SNARE]);
         let hats = *r.choose(&[
@@ -131,7 +131,7 @@ impl Style for Reggae {
                 line.note(bar.start + at, length * 0.85, pitch, velocity);
             }
         }
-        part.playing(line.finish()).louder(2.0)
+        part.playing(line.finish()).louder(3.0)
     }
 
     fn chords(&self, song: &Song, r: &mut Random) -> Part {
@@ -164,7 +164,7 @@ impl Style for Reggae {
                 line.strum(bar.start + at, 0.14, &tones, velocity, 0.004);
             }
         }
-        part.playing(line.finish()).louder(-1.0)
+        part.playing(line.finish()).louder(1.5)
     }
 
     fn lead(&self, song: &Song, r: &mut Random) -> Part {
@@ -228,7 +228,7 @@ impl Style for Reggae {
                 horns.sing(&mut line, bar.start, anchor - 4.0, song.harmony.scale, 0.0);
             }
         }
-        part.playing(line.finish()).louder(-4.0)
+        part.playing(line.finish()).louder(-2.5)
     }
 }
 

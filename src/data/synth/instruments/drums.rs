@@ -126,7 +126,8 @@ fn level(drum: f64) -> f64 {
         SNARE | CLAP => 0.75,
         LOW_TOM | TOM | HIGH_TOM | CRASH => 0.6,
         RIM | CONGA => 0.5,
-        OPEN_HAT | RIDE | SWEEP | COWBELL => 0.35,
+        RIDE => 0.45,
+        OPEN_HAT | SWEEP | COWBELL => 0.35,
         _ => 0.28,
     }
 }

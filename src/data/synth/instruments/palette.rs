@@ -394,7 +394,7 @@ pub(crate) fn speech(r: &mut Random) -> Part {
     let mut part = voice(r);
     if let Sound::Tone(tone) = &mut part.sound {
         tone.vibrato = 0.0;
-        tone.consonant = r.range(0.5, 1.2);
+        tone.consonant = r.range(0.8, 1.6);
         tone.morph = 0.05;
         tone.slide = 0.09;
         tone.envelope.release = 0.03;
@@ -427,13 +427,13 @@ pub(crate) fn synth_lead(r: &mut Random) -> Part {
 // Kits.
 
 pub(crate) fn acoustic_kit(r: &mut Random) -> Part {
-    Part::new(Sound::Kit(Kit::new(Make::Acoustic, r)), 0)
+    Part::new(Sound::Kit(Kit::new(Make::Acoustic, r)), 0).louder(1.5)
 }
 
 pub(crate) fn drum_machine(r: &mut Random) -> Part {
-    Part::new(Sound::Kit(Kit::new(Make::Machine, r)), 0)
+    Part::new(Sound::Kit(Kit::new(Make::Machine, r)), 0).louder(1.5)
 }
 
 pub(crate) fn brush_kit(r: &mut Random) -> Part {
-    Part::new(Sound::Kit(Kit::new(Make::Brushes, r)), 0)
+    Part::new(Sound::Kit(Kit::new(Make::Brushes, r)), 0).louder(1.5)
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// Half the distance of the two points along a direction of length 1: short, so that few maxima and signs change
 /// on the way, and long enough for the rounding of `f64`.
-const STEP: f64 = 1e-5;
+const STEP: f64 = 1e-7;
 /// Of the loss, relative.
 const LOSS_TOLERANCE: f64 = 1e-5;
 /// Of a slope, relative to the length of the weight's gradient.

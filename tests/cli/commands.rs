@@ -145,11 +145,13 @@ fn verify_passes_and_notices_one_changed_weight() {
             let keys: Vec<&String> = verdict.as_object().unwrap().keys().collect();
             assert_eq!(keys, figures);
             assert_eq!(verdict["pass"], true);
-            assert_eq!(verdict["model"], "parallel");
+            // The program's own records are of all five models, the folder's of one.
+            let own = line == "verify --json";
+            assert!(own || verdict["model"] == "parallel", "{line}");
         }
     }
     let one = place.run("verify --isa portable --json").done().json();
-    assert_eq!(one.len(), 1);
+    assert_eq!(one.len(), 5);
     assert!(
         place
             .run("verify")

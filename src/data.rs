@@ -19,4 +19,4 @@ pub use batches::{Normalisation, epoch_order, fill};
 pub use cache::default_cache;
 pub use dataset::{Dataset, LeftOut, Song, SongFeatures, Stats};
 pub use load::{LoadOptions, SILENCE_DBFS, Source, load};
-pub use split::{Split, SplitKind, folds, split};
+pub use split::{Split, SplitKind, check_share, folds, split};

@@ -2,10 +2,10 @@
 
 use super::common::{DataArguments, ThreadArguments, describe, isa, percent, print_accuracies};
 use super::output::{Output, note, progress_bar};
-use crate::data::{Dataset, Source, SplitKind};
+use crate::data::{Dataset, Source, SplitKind, check_share};
 use crate::error::{Error, Result};
 use crate::io::atomic;
-use crate::models::Model;
+use crate::models::{Model, Size};
 use crate::report::html::{self, RunReport, Settings};
 use crate::train::fit::Progress;
 use crate::train::history::Epoch;
@@ -176,6 +176,13 @@ impl Train {
                 "--learning-rate {learning_rate}: it is a number above 0"
             )));
         }
+        check_share(self.validation)?;
+        // A width that no model can have is refused now, not after the songs are read.
+        model.build(Size {
+            classes: model.classes(),
+            width: self.width,
+            dropout: true,
+        })?;
         Ok(RunOptions {
             model,
             width: self.width,

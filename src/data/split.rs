@@ -118,11 +118,7 @@ pub struct Split {
 /// [`Error::Usage`] where `validation` is not above 0 and below 1. [`Error::Data`], naming the genre and the way out,
 /// where the data allow no such split: one song or group only, none of GTZAN's names.
 pub fn split(dataset: &Dataset, kind: SplitKind, validation: f64, seed: u64) -> Result<Split> {
-    if !(validation > 0.0 && validation < 1.0) {
-        return Err(Error::Usage(format!(
-            "a validation share of {validation} is not above 0 and below 1: try 0.2"
-        )));
-    }
+    check_share(validation)?;
     let kind = kind.resolve(dataset);
     match kind {
         SplitKind::Segment => by_segment(dataset, validation, seed),
@@ -337,4 +333,17 @@ fn genres_of(dataset: &Dataset, segments: &[u32]) -> Vec<bool> {
         here[dataset.label(*segment as usize)] = true;
     }
     here
+}
+
+/// Refuses a share that cannot be held out, before any song is read.
+///
+/// # Errors
+/// [`Error::Usage`] where `validation` is not above 0 and below 1.
+pub fn check_share(validation: f64) -> Result<()> {
+    if validation > 0.0 && validation < 1.0 {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "a validation share of {validation} is not above 0 and below 1: try 0.2"
+    )))
 }

@@ -26,9 +26,9 @@ pub enum Rule {
     /// Kingma and Ba (2015); with a weight decay other than 0 it is AdamW (Loshchilov and Hutter, 2019).
     Adam {
         /// Of the mean.
-        beta_1: f32,
+        beta_1: f64,
         /// Of the mean square.
-        beta_2: f32,
+        beta_2: f64,
         /// Beside the root.
         epsilon: f32,
         /// A share of the weight, times the learning rate.
@@ -37,14 +37,14 @@ pub enum Rule {
     /// Zeiler (2012).
     Adadelta {
         /// Of both means.
-        rho: f32,
+        rho: f64,
         /// Inside both roots.
         epsilon: f32,
     },
     /// Hinton (2012).
     RmsProp {
         /// Of the mean square.
-        rho: f32,
+        rho: f64,
         /// 0 for none.
         momentum: f32,
         /// Inside the root.
@@ -97,7 +97,7 @@ impl Rule {
         let mut words = text.split_whitespace();
         let name = words.next().unwrap_or_default();
         let values: Vec<(&str, &str)> = words.filter_map(|word| word.split_once('=')).collect();
-        let number = |key: &str| -> Result<f32, String> {
+        let number = |key: &str| -> Result<f64, String> {
             let value = values
                 .iter()
                 .find(|(name, _)| *name == key)
@@ -110,16 +110,16 @@ impl Rule {
             "adam" => Rule::Adam {
                 beta_1: number("beta1")?,
                 beta_2: number("beta2")?,
-                epsilon: number("eps")?,
+                epsilon: number("eps")? as f32,
                 weight_decay: 0.0,
             },
             "adadelta" => Rule::Adadelta {
                 rho: number("rho")?,
-                epsilon: number("eps")?,
+                epsilon: number("eps")? as f32,
             },
             _ => return Err(format!("unknown optimiser '{name}'")),
         };
-        Ok((rule, number("lr")?))
+        Ok((rule, number("lr")? as f32))
     }
 }
 
@@ -220,6 +220,13 @@ pub struct Optimizer {
     steps: u64,
 }
 
+/// What a mean that started at 0 has seen of its values, 1 - beta^steps, in f32 as Keras rounds it: the first steps
+/// of a training feel the difference.
+fn mass(beta: f64, steps: u64) -> f32 {
+    let power = f64::from(beta as f32).powf(steps as f64);
+    1.0 - power as f32
+}
+
 /// Elements of the flat slices that one task updates: with two moments 256 kB, a share of a second-level cache.
 const CHUNK: usize = 16_384;
 
@@ -262,8 +269,8 @@ impl Optimizer {
                 epsilon,
                 weight_decay,
             } => {
-                let power = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
-                let corrected = (f64::from(rate) * power(beta_2).sqrt() / power(beta_1)) as f32;
+                let (mean, square) = (mass(beta_1, self.steps), mass(beta_2, self.steps));
+                let corrected = rate * square.sqrt() / mean;
                 let decay = rate * weight_decay;
                 let moments = first
                     .par_chunks_mut(CHUNK)

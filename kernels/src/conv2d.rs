@@ -138,8 +138,9 @@ impl ConvBlock {
     /// Codes of one sample: one an output, or none without a pool.
     ///
     /// A code is `row * window_width + column` of the maximum in the unclipped window. The first maximum in row-major
-    /// order wins a tie; ties are judged before the activation, so that a window that relu kills altogether still
-    /// names its greatest pixel (its gradient is 0 either way).
+    /// order wins a tie. Ties are judged before the bias is added, whose rounding would make more of them, and before
+    /// the activation, so that a window that relu kills altogether still names its greatest pixel (its gradient is 0
+    /// either way).
     pub fn codes_len(&self) -> usize {
         self.pool.map_or(0, |pool| pool.output_len())
     }

@@ -85,9 +85,46 @@ pub(crate) struct Rows {
     pub(crate) pixel_len: usize,
     /// Values, and codes, from a pixel of the pooled row to the next.
     pub(crate) out_pixel_len: usize,
+    /// What is added to every maximum of a channel.
+    pub(crate) bias: Bias,
 }
 
-/// Pools one output row: `output[ox, c] = activation(max)`, `codes[ox, c]` = where the maximum stood.
+/// One value a channel, or 0 for all.
+///
+/// It is added after the maximum is known: before, two pixels that differ by less than the sum's last digit would
+/// become a tie.
+#[derive(Clone, Copy)]
+pub(crate) struct Bias {
+    values: *const f32,
+    /// Values from a channel to the next: 1, or 0 for one register of zeros that serves all.
+    step: usize,
+}
+
+impl Bias {
+    /// 0 for every channel.
+    const NONE: Self = {
+        const ZEROS: &[f32; 16] = &[0.0; 16];
+        Self {
+            values: ZEROS.as_ptr(),
+            step: 0,
+        }
+    };
+
+    /// `values` may be read for all channels, padded to a whole register.
+    pub(crate) fn of(values: *const f32) -> Self {
+        Self { values, step: 1 }
+    }
+
+    /// # Safety
+    /// Channels c.. up to a whole register stand in the values.
+    #[inline(always)]
+    unsafe fn add<S: Simd>(self, s: S, c: usize, x: S::F) -> S::F {
+        // SAFETY: the caller's channels; or LANES <= 16 zeros.
+        unsafe { s.add(x, s.load(self.values.add(c * self.step))) }
+    }
+}
+
+/// Pools one output row: `output[ox, c] = activation(max + bias[c])`, `codes[ox, c]` = where the maximum stood.
 ///
 /// The activation is monotonic, so taking it after the maximum changes nothing but the number of times it is taken.
 /// A NaN that is not a window's first pixel is passed over.
@@ -211,9 +248,9 @@ unsafe fn any_window<S: Simd>(
             }
             row_code += pool.window_width;
         }
-        let value = activate(s, activation, best);
-        // SAFETY: n channels from c of pixel ox lie inside output and codes.
+        // SAFETY: n channels from c of pixel ox lie inside output and codes, and the bias is padded.
         unsafe {
+            let value = activate(s, activation, rows.bias.add(s, c, best));
             if n == S::LANES {
                 s.store(output.add(at), value);
             } else {
@@ -284,6 +321,7 @@ unsafe fn inner_windows<
                     }
                 }
                 let at = ox * rows.out_pixel_len + c;
+                let best = rows.bias.add(s, c, best);
                 let value = if RELU {
                     activate(s, Activation::Relu, best)
                 } else {
@@ -344,6 +382,7 @@ pub(crate) unsafe fn max_pool_forward<S: Simd>(
             row_len: pool.width * pool.channels,
             pixel_len: pool.channels,
             out_pixel_len: pool.channels,
+            bias: Bias::NONE,
         };
         for oy in 0..pool.out_height {
             let at = n * pool.output_len() + oy * row;

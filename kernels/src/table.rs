@@ -208,8 +208,8 @@ kernels! {
         m: &mut [f32],
         v: &mut [f32],
         learning_rate: f32,
-        beta_1: f32,
-        beta_2: f32,
+        beta_1: f64,
+        beta_2: f64,
         epsilon: f32,
         decay: f32,
     ) = update::adam, where {
@@ -229,7 +229,7 @@ kernels! {
         accumulated_gradient: &mut [f32],
         accumulated_delta: &mut [f32],
         learning_rate: f32,
-        rho: f32,
+        rho: f64,
         epsilon: f32,
     ) = update::adadelta, where {
         assert_eq!(parameters.len(), gradients.len());
@@ -248,7 +248,7 @@ kernels! {
         velocity: &mut [f32],
         momentum_buffer: Option<&mut [f32]>,
         learning_rate: f32,
-        rho: f32,
+        rho: f64,
         momentum: f32,
         epsilon: f32,
     ) = update::rmsprop, where {

@@ -25,6 +25,12 @@ fn square<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(x, x)
 }
 
+/// What a mean keeps of its new value: 1 - decay, rounded once. In f32 1 - 0.999 would be off by 1.3e-5.
+#[inline(always)]
+fn rest(decay: f64) -> f32 {
+    (1.0 - decay) as f32
+}
+
 /// Calls a step on every register of slices of one length: `$load` binds slices that are read, `$store` names those
 /// that the step's array of results goes to.
 macro_rules! each_register {
@@ -304,13 +310,13 @@ pub(crate) unsafe fn adam<S: Simd>(
     m: &mut [f32],
     v: &mut [f32],
     learning_rate: f32,
-    beta_1: f32,
-    beta_2: f32,
+    beta_1: f64,
+    beta_2: f64,
     epsilon: f32,
     decay: f32,
 ) {
     let rate = s.splat(-learning_rate);
-    let (rest_1, rest_2) = (s.splat(1.0 - beta_1), s.splat(1.0 - beta_2));
+    let (rest_1, rest_2) = (s.splat(rest(beta_1)), s.splat(rest(beta_2)));
     let (epsilon, decay) = (s.splat(epsilon), s.splat(-decay));
     each_register!(s, parameters.len(), [parameters, gradients, m, v] -> [parameters, m, v], {
         let m = settle(s, s.mul_add(s.sub(settle(s, gradients), m), rest_1, m));
@@ -333,11 +339,11 @@ pub(crate) unsafe fn adadelta<S: Simd>(
     accumulated_gradient: &mut [f32],
     accumulated_delta: &mut [f32],
     learning_rate: f32,
-    rho: f32,
+    rho: f64,
     epsilon: f32,
 ) {
     let (rate, epsilon) = (s.splat(-learning_rate), s.splat(epsilon));
-    let (rho, rest) = (s.splat(rho), s.splat(1.0 - rho));
+    let (rest, rho) = (s.splat(rest(rho)), s.splat(rho as f32));
     each_register!(
         s,
         parameters.len(),
@@ -369,12 +375,12 @@ pub(crate) unsafe fn rmsprop<S: Simd>(
     velocity: &mut [f32],
     momentum_buffer: Option<&mut [f32]>,
     learning_rate: f32,
-    rho: f32,
+    rho: f64,
     momentum: f32,
     epsilon: f32,
 ) {
     let (rate, epsilon) = (s.splat(learning_rate), s.splat(epsilon));
-    let (rho, rest) = (s.splat(rho), s.splat(1.0 - rho));
+    let (rest, rho) = (s.splat(rest(rho)), s.splat(rho as f32));
     let momentum = s.splat(momentum);
     let len = parameters.len();
     if let Some(buffer) = momentum_buffer {

@@ -200,7 +200,7 @@ fn optimize(case: &Case, kernels: &Kernels) -> Vec<f32> {
     };
     let nesterov = options.contains(&("nesterov", "true"));
     let (rate, momentum, epsilon) = (option("lr"), option("momentum"), option("eps") as f32);
-    let (decay, rho) = (rate * option("weight_decay"), option("rho") as f32);
+    let (decay, rho) = (rate * option("weight_decay"), option("rho"));
     let mut weights = case.data("weights").to_vec();
     let (mut first, mut second) = (vec![0.0; weights.len()], vec![0.0; weights.len()]);
     let mut after = Vec::new();
@@ -221,8 +221,8 @@ fn optimize(case: &Case, kernels: &Kernels) -> Vec<f32> {
                     m,
                     v,
                     corrected as f32,
-                    one as f32,
-                    two as f32,
+                    one,
+                    two,
                     epsilon,
                     decay as f32,
                 );

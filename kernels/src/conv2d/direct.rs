@@ -25,12 +25,12 @@ struct Tap {
 /// Bytes of weights that a pass over a row keeps in L1.
 const WEIGHTS: usize = 20 << 10;
 
-/// One output row: `out[x, c] = bias[c] + sum`, channels padded to `channels`, a multiple of the lanes.
+/// One output row without its bias, channels padded to `channels`, a multiple of the lanes.
 ///
 /// # Safety
 /// `image` points at the top left of the row's first window and may be read for `kernel_height` rows of `row_len`
-/// that hold `out_width + kernel_width - 1` pixels; `weights` is the packed forward layout; `bias` may be read and
-/// `out` written for `channels` values (a pixel).
+/// that hold `out_width + kernel_width - 1` pixels; `weights` is the packed forward layout; `out` may be
+/// written for `channels` values (a pixel).
 #[inline(always)]
 pub(super) unsafe fn convolve_row<S: Simd>(
     s: S,
@@ -39,7 +39,6 @@ pub(super) unsafe fn convolve_row<S: Simd>(
     image: *const f32,
     row_len: usize,
     weights: *const f32,
-    bias: *const f32,
     out: *mut f32,
 ) {
     let run = conv.run();
@@ -56,20 +55,20 @@ pub(super) unsafe fn convolve_row<S: Simd>(
                 pixel_len: conv.in_channels,
                 rows: rows.min(conv.kernel_height - ky),
                 run,
-                // The first pass starts from the bias, every other from what the one before wrote.
+                // The first pass starts from 0, every other from what the one before wrote.
                 resumes: ky > 0,
             };
             // SAFETY: block c starts at weights + c * steps; the tiles' pixels lie in the row.
             unsafe {
                 let image = image.add(ky * row_len);
                 let weights = weights.add(c * steps + ky * run * width);
-                let (bias, out) = (bias.add(c), out.add(c));
+                let out = out.add(c);
                 if registers == 2 {
                     // 2 registers of weights and a broadcast value besides the accumulators.
                     let most = if S::REGISTERS >= 32 { 8 } else { 6 };
-                    tiles::<S, 2>(s, conv, tap, most, image, weights, bias, out, channels);
+                    tiles::<S, 2>(s, conv, tap, most, image, weights, out, channels);
                 } else {
-                    tiles::<S, 1>(s, conv, tap, 8, image, weights, bias, out, channels);
+                    tiles::<S, 1>(s, conv, tap, 8, image, weights, out, channels);
                 }
             }
             ky += tap.rows;
@@ -90,7 +89,6 @@ unsafe fn tiles<S: Simd, const C: usize>(
     most: usize,
     image: *const f32,
     weights: *const f32,
-    bias: *const f32,
     out: *mut f32,
     channels: usize,
 ) {
@@ -104,7 +102,7 @@ unsafe fn tiles<S: Simd, const C: usize>(
             let (image, out) = (image.add(x * tap.pixel_len), out.add(x * channels));
             macro_rules! tile {
                 ($p:literal) => {
-                    tile::<S, $p, C>(s, tap, image, weights, bias, out, channels)
+                    tile::<S, $p, C>(s, tap, image, weights, out, channels)
                 };
             }
             match pixels {
@@ -133,7 +131,6 @@ unsafe fn tile<S: Simd, const P: usize, const C: usize>(
     tap: Tap,
     image: *const f32,
     mut weights: *const f32,
-    bias: *const f32,
     out: *mut f32,
     channels: usize,
 ) {
@@ -144,13 +141,6 @@ unsafe fn tile<S: Simd, const P: usize, const C: usize>(
             for p in 0..P {
                 for c in 0..C {
                     sums[p][c] = s.load(out.add(p * channels + c * S::LANES));
-                }
-            }
-        } else {
-            for c in 0..C {
-                let bias = s.load(bias.add(c * S::LANES));
-                for p in 0..P {
-                    sums[p][c] = bias;
                 }
             }
         }

@@ -11,7 +11,7 @@
 use super::pack::{BLOCK, Packed};
 use super::{Conv2dShape, ConvBlock, Sections};
 use crate::activation::activate;
-use crate::pool::{PoolShape, Rows, pool_row};
+use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
 /// True where this kernel takes the convolution: the filters would fill at most three quarters of the lanes.
@@ -95,7 +95,7 @@ pub(super) unsafe fn sample<S: Simd>(
                 let slot = y % pool.window_height;
                 let plane_slot = if splits(pool) { slot * slot_len } else { 0 };
                 let planes = scratch.add(layout.planes + plane_slot);
-                convolve_row(s, conv, layout, image, weights, bias, planes);
+                convolve_row(s, conv, layout, image, weights, planes);
                 if !splits(pool) {
                     let row = scratch.add(layout.rows + slot * conv.out_width * filters);
                     for f in 0..filters {
@@ -121,20 +121,21 @@ pub(super) unsafe fn sample<S: Simd>(
                     row_len: conv.out_width * filters,
                     pixel_len: filters,
                     out_pixel_len: filters,
+                    bias: Bias::of(bias),
                 };
                 pool_row(s, pool, oy, rows, block.activation, output, codes);
             } else if pool.window_width == 1 {
-                pool_planes::<S, 1>(s, block, pool, layout, oy, planes, output, codes);
+                pool_planes::<S, 1>(s, block, pool, layout, oy, planes, bias, output, codes);
             } else if pool.window_width == 2 {
-                pool_planes::<S, 2>(s, block, pool, layout, oy, planes, output, codes);
+                pool_planes::<S, 2>(s, block, pool, layout, oy, planes, bias, output, codes);
             } else {
-                pool_planes::<S, 4>(s, block, pool, layout, oy, planes, output, codes);
+                pool_planes::<S, 4>(s, block, pool, layout, oy, planes, bias, output, codes);
             }
         }
     }
 }
 
-/// One row of all filters; what stands behind the row's end is -infinity: no maximum.
+/// One row of all filters without their bias; what stands behind the row's end is -infinity: no maximum.
 ///
 /// # Safety
 /// As for `sample`.
@@ -145,7 +146,6 @@ unsafe fn convolve_row<S: Simd>(
     layout: &Layout,
     image: *const f32,
     weights: *const f32,
-    bias: *const f32,
     planes: *mut f32,
 ) {
     let steps = conv.kernel_height * conv.kernel_width;
@@ -158,13 +158,13 @@ unsafe fn convolve_row<S: Simd>(
         // SAFETY: filter f's weights start in its block; few filters never need a second one.
         unsafe {
             debug_assert!(packed <= BLOCK * S::LANES && steps > 0);
-            let (weights, bias) = (weights.add(f), bias.add(f));
+            let weights = weights.add(f);
             let planes = planes.add(f * layout.plane_len);
             match filters {
-                1 => tiles::<S, 1>(s, conv, layout, image, weights, packed, bias, planes),
-                2 => tiles::<S, 2>(s, conv, layout, image, weights, packed, bias, planes),
-                3 => tiles::<S, 3>(s, conv, layout, image, weights, packed, bias, planes),
-                _ => tiles::<S, 4>(s, conv, layout, image, weights, packed, bias, planes),
+                1 => tiles::<S, 1>(s, conv, layout, image, weights, packed, planes),
+                2 => tiles::<S, 2>(s, conv, layout, image, weights, packed, planes),
+                3 => tiles::<S, 3>(s, conv, layout, image, weights, packed, planes),
+                _ => tiles::<S, 4>(s, conv, layout, image, weights, packed, planes),
             }
         }
         f += filters;
@@ -189,7 +189,6 @@ unsafe fn tiles<S: Simd, const F: usize>(
     image: *const f32,
     weights: *const f32,
     stride: usize,
-    bias: *const f32,
     planes: *mut f32,
 ) {
     // Accumulators, and either the filters' weights or the pixels, fit 16 registers (or 32).
@@ -210,7 +209,7 @@ unsafe fn tiles<S: Simd, const F: usize>(
             let (image, planes) = (image.add(x * S::LANES), planes.add(x * S::LANES));
             macro_rules! tile {
                 ($v:literal) => {
-                    tile::<S, F, $v>(s, conv, layout, image, weights, stride, bias, planes)
+                    tile::<S, F, $v>(s, conv, layout, image, weights, stride, planes)
                 };
             }
             match n {
@@ -238,15 +237,11 @@ unsafe fn tile<S: Simd, const F: usize, const V: usize>(
     image: *const f32,
     mut weights: *const f32,
     stride: usize,
-    bias: *const f32,
     planes: *mut f32,
 ) {
     // SAFETY: handed on from the caller.
     unsafe {
         let mut sums = [[s.zero(); V]; F];
-        for f in 0..F {
-            sums[f] = [s.splat(*bias.add(f)); V];
-        }
         for ky in 0..conv.kernel_height {
             let row = image.add(ky * layout.row_len);
             for kx in 0..conv.kernel_width {
@@ -296,6 +291,7 @@ unsafe fn pool_planes<S: Simd, const W: usize>(
     layout: &Layout,
     oy: usize,
     planes: *const f32,
+    bias: *const f32,
     output: *mut f32,
     codes: *mut u8,
 ) {
@@ -326,7 +322,8 @@ unsafe fn pool_planes<S: Simd, const W: usize>(
                         }
                     }
                 }
-                s.store(values.as_mut_ptr(), activate(s, block.activation, best));
+                let value = s.add(best, s.splat(*bias.add(f)));
+                s.store(values.as_mut_ptr(), activate(s, block.activation, value));
                 s.store_u8(bytes.as_mut_ptr(), best_code);
             }
             let n = S::LANES.min(pool.out_width - ox);

@@ -2,7 +2,7 @@
 
 use super::pack::{BLOCK, Packed};
 use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
-use crate::pool::{PoolShape, Rows, pool_row};
+use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
 /// Where forward's intermediate values stand in its scratch.
@@ -151,11 +151,9 @@ unsafe fn sample<S: Simd>(
                 row_len: conv.out_width * count,
                 pixel_len: count,
                 out_pixel_len: conv.out_channels,
+                bias: Bias::of(bias.add(c)),
             };
-            let (weights, bias) = (
-                weights.add(c * conv.kernel_height * conv.run()),
-                bias.add(c),
-            );
+            let weights = weights.add(c * conv.kernel_height * conv.run());
             let mut done = 0;
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
@@ -163,9 +161,9 @@ unsafe fn sample<S: Simd>(
                     let image = image.add(y * len);
                     let out = ring.add((y % rows.slots) * rows.row_len);
                     if one_channel::applies(conv) {
-                        one_channel::convolve_row(s, conv, count, image, len, weights, bias, out);
+                        one_channel::convolve_row(s, conv, count, image, len, weights, out);
                     } else {
-                        direct::convolve_row(s, conv, count, image, len, weights, bias, out);
+                        direct::convolve_row(s, conv, count, image, len, weights, out);
                     }
                 }
                 done = end;

@@ -21,7 +21,7 @@ pub(super) fn applies(conv: &Conv2dShape) -> bool {
         && conv.out_width >= TILE
 }
 
-/// One output row: `out[x, c] = bias[c] + sum`.
+/// One output row without its bias.
 ///
 /// # Safety
 /// As for `direct::convolve_row`, of a convolution that `applies` accepts.
@@ -33,7 +33,6 @@ pub(super) unsafe fn convolve_row<S: Simd>(
     image: *const f32,
     row_len: usize,
     weights: *const f32,
-    bias: *const f32,
     out: *mut f32,
 ) {
     let mut c = 0;
@@ -44,17 +43,13 @@ pub(super) unsafe fn convolve_row<S: Simd>(
             let weights = weights.add(9 * c);
             let stride = registers * S::LANES;
             if S::REGISTERS >= 32 && registers == 2 {
-                let (bias, out) = (bias.add(c), out.add(c));
-                pixels::<S, 2>(
-                    s, conv, image, row_len, weights, stride, bias, out, channels,
-                );
+                let out = out.add(c);
+                pixels::<S, 2>(s, conv, image, row_len, weights, stride, out, channels);
             } else {
                 for r in 0..registers {
                     let weights = weights.add(r * S::LANES);
-                    let (bias, out) = (bias.add(c + r * S::LANES), out.add(c + r * S::LANES));
-                    pixels::<S, 1>(
-                        s, conv, image, row_len, weights, stride, bias, out, channels,
-                    );
+                    let out = out.add(c + r * S::LANES);
+                    pixels::<S, 1>(s, conv, image, row_len, weights, stride, out, channels);
                 }
             }
         }
@@ -74,16 +69,13 @@ unsafe fn pixels<S: Simd, const C: usize>(
     row_len: usize,
     weights: *const f32,
     stride: usize,
-    bias: *const f32,
     out: *mut f32,
     channels: usize,
 ) {
     // SAFETY: tap t's registers lie in the block; a tile's pixels lie in the row, its values in the three rows.
     unsafe {
         let mut w = [[[s.zero(); C]; 3]; 3];
-        let mut start = [s.zero(); C];
         for c in 0..C {
-            start[c] = s.load(bias.add(c * S::LANES));
             for ky in 0..3 {
                 for kx in 0..3 {
                     w[ky][kx][c] = s.load(weights.add((3 * ky + kx) * stride + c * S::LANES));
@@ -93,7 +85,7 @@ unsafe fn pixels<S: Simd, const C: usize>(
         let mut x = 0;
         while x < conv.out_width {
             let first = x.min(conv.out_width - TILE);
-            let mut sums = [start; TILE];
+            let mut sums = [[s.zero(); C]; TILE];
             for ky in 0..3 {
                 let row = image.add(ky * row_len + first);
                 for i in 0..TILE + 2 {

@@ -10,9 +10,11 @@ pub(crate) mod check;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use crate::error::{Error, Result};
 use crate::graph::Plan;
+use crate::graph::plan::Slots;
 use crate::op::{BatchView, ShardView};
 use crate::optim::Optimizer;
 use crate::random::Random;
@@ -21,11 +23,15 @@ use rayon::prelude::*;
 use shard::Shard;
 use sonograd_kernels::{AlignedVec, Isa, Kernels};
 use std::sync::Arc;
+pub use weights::Snapshot;
+use weights::Weights;
 
 /// The most samples a shard has.
 const SHARD_SAMPLES: usize = 16;
 /// A small batch is still cut into this many shards, so that it keeps several threads busy.
 const SMALL_BATCH_SHARDS: usize = 8;
+/// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
+const PART_BYTES: usize = 1 << 20;
 /// Elements of the flat slices that one task reduces or updates: 64 kB, half of a small first-level cache's share.
 const CHUNK: usize = 8192;
 
@@ -53,14 +59,6 @@ enum Action {
 /// What every shard does between two barriers; the last action's sums, if it makes any, are combined at the barrier.
 type Stage = Vec<Action>;
 
-/// The weights of a model and what the kernels made of them.
-pub(crate) struct Weights {
-    trainable: AlignedVec,
-    state: AlignedVec,
-    packed: Vec<AlignedVec>,
-    stale: bool,
-}
-
 /// Sums over the whole batch, a slice a step.
 struct Sums {
     forward: Vec<Vec<f64>>,
@@ -76,6 +74,8 @@ pub struct Executor {
     pool: Arc<rayon::ThreadPool>,
     batch_size: usize,
     shard_samples: usize,
+    /// Samples of a shard that go through a stage at once.
+    part_samples: usize,
     shards: Vec<Shard>,
     weights: Weights,
     gradients: AlignedVec,
@@ -97,6 +97,16 @@ struct Shared<'a> {
     samples: usize,
     seed: u64,
     step: u64,
+}
+
+impl Shared<'_> {
+    fn slots(&self) -> &Slots {
+        if self.training {
+            &self.plan.train
+        } else {
+            &self.plan.predict
+        }
+    }
 }
 
 /// A pool of `threads` threads for [`Executor::new`]; 0 means one a core.
@@ -161,6 +171,7 @@ impl Executor {
             pool,
             batch_size,
             shard_samples,
+            part_samples: part_samples(&plan),
             shards,
             weights: Weights {
                 trainable: AlignedVec::zeros(plan.trainable_len),
@@ -301,7 +312,6 @@ impl Executor {
             let (pool, kernels) = (Arc::clone(&self.pool), self.kernels);
             let (weights, gradients) = (&mut self.weights, &mut self.gradients);
             pool.install(|| optimizer.step(kernels, &mut weights.trainable, gradients));
-            self.weights.stale = true;
         }
         Ok(outcome)
     }
@@ -339,7 +349,7 @@ impl Executor {
             )));
         }
         self.run(batch, false)?;
-        let slot = self.plan.predict.values[self.plan.steps.last().map_or(0, |step| step.output)];
+        let slot = self.plan.predict.values[self.plan.output()];
         for (shard, out) in self
             .shards
             .iter()
@@ -367,7 +377,7 @@ impl Executor {
         }
         let pool = Arc::clone(&self.pool);
         pool.install(|| {
-            self.weights.pack(&self.plan, self.kernels);
+            self.weights.pack(&self.plan, self.kernels, training);
             let stages = if training {
                 &self.train_stages
             } else {
@@ -389,17 +399,16 @@ impl Executor {
                     .with_max_len(1)
                     .filter(|shard| shard.samples > 0)
                     .for_each(|shard| {
-                        if i == 0 {
-                            shard.fill(&shared, batch);
-                        }
-                        stage.iter().for_each(|&action| shard.run(&shared, action));
+                        shard.run(&shared, (i == 0).then_some(batch), stage, self.part_samples);
                     });
                 if let Some(&action) = stage.last() {
+                    let (sums, weights) = (&mut self.sums, &mut self.weights);
                     combine(
                         &self.plan,
+                        self.kernels,
                         &self.shards,
-                        &mut self.sums,
-                        &mut self.weights.state,
+                        sums,
+                        weights,
                         samples,
                         action,
                     );
@@ -454,37 +463,10 @@ impl Executor {
     }
 }
 
-/// All weights of a model at one time.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    trainable: AlignedVec,
-    state: AlignedVec,
-}
-
-impl Weights {
-    fn slice_mut(&mut self, trainable: bool, range: std::ops::Range<usize>) -> &mut [f32] {
-        if trainable {
-            &mut self.trainable[range]
-        } else {
-            &mut self.state[range]
-        }
-    }
-
-    /// Lays the weights out for the kernels, where they changed since.
-    fn pack(&mut self, plan: &Plan, kernels: &'static Kernels) {
-        if !std::mem::take(&mut self.stale) {
-            return;
-        }
-        let trainable = &self.trainable;
-        plan.steps
-            .par_iter()
-            .zip(&mut self.packed)
-            .with_max_len(1)
-            .for_each(|(step, packed)| {
-                step.op
-                    .pack(kernels, &trainable[step.trainable.clone()], packed);
-            });
-    }
+/// As many samples as keep a model's largest value inside [`PART_BYTES`].
+fn part_samples(plan: &Plan) -> usize {
+    let largest = plan.value_lens.iter().max().map_or(1, |&len| len.max(1));
+    (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES)
 }
 
 /// The stages of a training step: forward, the loss at the head, backward in reverse.
@@ -532,9 +514,10 @@ fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
 /// At a barrier: the shards' sums of a stage's last action into one.
 fn combine(
     plan: &Plan,
+    kernels: &'static Kernels,
     shards: &[Shard],
     sums: &mut Sums,
-    state: &mut [f32],
+    weights: &mut Weights,
     samples: usize,
     action: Action,
 ) {
@@ -554,8 +537,14 @@ fn combine(
     let step = &plan.steps[i];
     match action {
         Action::ForwardSums(_) => {
+            let state = &mut weights.state[step.state.clone()];
+            step.op.combine_forward(samples, gathered, combined, state);
+            let (parameters, packed) = (
+                &weights.trainable[step.trainable.clone()],
+                &mut weights.packed[i],
+            );
             step.op
-                .combine_forward(samples, gathered, combined, &mut state[step.state.clone()]);
+                .fold(kernels, parameters, state, Some(combined), packed);
         }
         _ => step.op.combine_backward(samples, gathered, combined),
     }

@@ -143,7 +143,8 @@ pub struct Backward<'a> {
     pub scratch: &'a mut [f32],
     /// To be written wholly; `None` where no weight stands before that input.
     pub d_inputs: &'a mut [Option<&'a mut [f32]>],
-    /// The shard's partial gradient of the weights; empty for an operation with [`Op::batch_gradient`].
+    /// The samples' partial gradient of the weights; empty for an operation with [`Op::batch_gradient`], and in the
+    /// backward of one that has written it with its [`Op::backward_sums`].
     pub d_parameters: &'a mut [f32],
     /// As in forward.
     pub random: RandomKey,
@@ -214,7 +215,8 @@ pub trait Op: Any + Debug + Send + Sync {
         false
     }
 
-    /// The operation that does this one and then `next` in one pass, if there is one.
+    /// The operation that does this one and then `next` in one pass, if there is one. Its weights are this one's and then
+    /// `next`'s.
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
         let _ = next;
         None
@@ -223,6 +225,19 @@ pub trait Op: Any + Debug + Send + Sync {
     /// Lays the weights out as the kernels want them; called once after every change of the weights.
     fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
         let _ = (kernels, parameters, packed);
+    }
+
+    /// Where the packed weights depend on statistics: lays those out, by what [`Op::combine_forward`] wrote in a training
+    /// step, by the state (`sums` is `None`) in a prediction.
+    fn fold(
+        &self,
+        kernels: &'static Kernels,
+        parameters: &[f32],
+        state: &[f32],
+        sums: Option<&[f64]>,
+        packed: &mut [f32],
+    ) {
+        let _ = (kernels, parameters, state, sums, packed);
     }
 
     /// Where [`Needs::forward_sums`]: this shard's share of the sums, in a training step.
@@ -238,7 +253,8 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The output from the inputs.
     fn forward(&self, call: &mut Forward<'_>);
 
-    /// Where [`Needs::backward_sums`]: this shard's share of the sums. It may write `d_parameters`, not `d_inputs`.
+    /// Where [`Needs::backward_sums`]: this shard's share of the sums. It writes `d_parameters`; what it writes to `d_inputs`
+    /// is there when [`Op::backward`] is called.
     fn backward_sums(&self, call: &mut Backward<'_>, sums: &mut [f64]) {
         let _ = (call, sums);
     }

@@ -9,6 +9,7 @@ pub mod dropout;
 pub mod flatten;
 pub mod lstm;
 pub mod max_pool;
+pub mod norm_conv2d;
 pub mod softmax;
 pub mod window;
 
@@ -24,4 +25,5 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use lstm::Lstm;
 pub use max_pool::MaxPool2d;
+pub use norm_conv2d::NormConv2d;
 pub use softmax::Softmax;

@@ -249,6 +249,7 @@ pub(crate) unsafe fn norm_backward<S: Simd>(
     d_x: &mut [f32],
 ) {
     let means = [mean, mean_d_y, mean_d_y_x_hat];
+    let (d_y, d_x) = (d_y.as_ptr(), d_x.as_mut_ptr());
     each_strip!(
         s,
         rows,
@@ -258,17 +259,17 @@ pub(crate) unsafe fn norm_backward<S: Simd>(
 }
 
 /// # Safety
-/// As [`norm_backward`], and the strip lies inside rows x channels.
+/// As [`norm_backward`], and the strip lies inside rows x channels; `d_y` may be `d_x`.
 #[inline(always)]
 unsafe fn backward_strip<S: Simd, const PARTIAL: bool>(
     s: S,
     strip: Strip,
     x: &[f32],
-    d_y: &[f32],
+    d_y: *const f32,
     means: [&[f32]; 3],
     inverse_deviation: &[f32],
     gamma: &[f32],
-    d_x: &mut [f32],
+    d_x: *mut f32,
 ) {
     let Strip {
         top,
@@ -291,9 +292,36 @@ unsafe fn backward_strip<S: Simd, const PARTIAL: bool>(
         for row in top..bottom {
             let at = row * channels + first;
             let centred = s.sub(get::<S, PARTIAL>(s, x.as_ptr().add(at), width), mean);
-            let d_y = s.sub(get::<S, PARTIAL>(s, d_y.as_ptr().add(at), width), mean_d_y);
+            let d_y = s.sub(get::<S, PARTIAL>(s, d_y.add(at), width), mean_d_y);
             let d = s.sub(d_y, s.mul(centred, slope));
-            put::<S, PARTIAL>(s, d_x.as_mut_ptr().add(at), s.mul(factor, d), width);
+            put::<S, PARTIAL>(s, d_x.add(at), s.mul(factor, d), width);
         }
     }
+}
+
+/// See [`Kernels::norm_backward_in_place`](crate::Kernels::norm_backward_in_place).
+///
+/// # Safety
+/// x and d have rows * channels values, the others `channels`.
+#[inline(always)]
+pub(crate) unsafe fn norm_backward_in_place<S: Simd>(
+    s: S,
+    rows: usize,
+    channels: usize,
+    x: &[f32],
+    mean: &[f32],
+    inverse_deviation: &[f32],
+    gamma: &[f32],
+    mean_d_y: &[f32],
+    mean_d_y_x_hat: &[f32],
+    d: &mut [f32],
+) {
+    let means = [mean, mean_d_y, mean_d_y_x_hat];
+    let d = d.as_mut_ptr();
+    each_strip!(
+        s,
+        rows,
+        channels,
+        backward_strip(x, d.cast_const(), means, inverse_deviation, gamma, d)
+    );
 }

@@ -405,6 +405,28 @@ kernels! {
             assert_eq!(each.len(), channels);
         }
     }
+    /// [`Kernels::norm_backward`] where `d` holds d_y before and d_x after.
+    ///
+    /// # Panics
+    /// Where a length differs.
+    fn norm_backward_in_place(
+        rows: usize,
+        channels: usize,
+        x: &[f32],
+        mean: &[f32],
+        inverse_deviation: &[f32],
+        gamma: &[f32],
+        mean_d_y: &[f32],
+        mean_d_y_x_hat: &[f32],
+        d: &mut [f32],
+    ) = norm::norm_backward_in_place, where {
+        for each in [x, &*d] {
+            assert_eq!(each.len(), rows * channels);
+        }
+        for each in [mean, inverse_deviation, gamma, mean_d_y, mean_d_y_x_hat] {
+            assert_eq!(each.len(), channels);
+        }
+    }
     /// The forward part of [`Kernels::lstm_pack`].
     ///
     /// # Panics

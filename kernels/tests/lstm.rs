@@ -105,9 +105,8 @@ fn check(shape: LstmShape, rows: usize, with_d_input: bool) {
             });
         });
         if with_d_input {
-            assert_near(kernels, "d_input", &d_input, &expected.input, |_| {
-                backward(&expected.input)
-            });
+            let tolerance = backward(&expected.input);
+            assert_near(kernels, "d_input", &d_input, &expected.input, |_| tolerance);
         }
         let named = [
             ("d_kernel", &d_kernel, &expected.weights.kernel),
@@ -119,7 +118,8 @@ fn check(shape: LstmShape, rows: usize, with_d_input: bool) {
             ("d_bias", &d_bias, &expected.weights.bias),
         ];
         for (name, actual, expected) in named {
-            assert_near(kernels, name, actual, expected, |_| backward(expected));
+            let tolerance = backward(expected);
+            assert_near(kernels, name, actual, expected, |_| tolerance);
         }
     }
 }

@@ -104,6 +104,23 @@ fn check(rows: usize, channels: usize, x: &[f32]) {
                 d_x,
             );
         });
+        let mut in_place = d_y.clone();
+        let (mean_d_y, mean_product) = means.split_at(channels);
+        kernels.norm_backward_in_place(
+            rows,
+            channels,
+            x,
+            &mean32,
+            &inverse,
+            &gamma,
+            mean_d_y,
+            mean_product,
+            &mut in_place,
+        );
+        assert_eq!(
+            in_place, actual,
+            "{kernels:?}: the same operations in the same order"
+        );
         // d_y, its mean and x_hat * its mean are each below 1 + worst^2, seven roundings.
         let tolerance = |i: usize| {
             let c = i % channels;

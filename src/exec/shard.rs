@@ -6,12 +6,15 @@ use crate::graph::plan::{InputGradient, Slots};
 use crate::op::{Backward, Forward, LossCall, MAX_INPUTS, Needs, RandomKey};
 use sonograd_kernels::AlignedVec;
 use std::mem::take;
+use std::ops::Range;
 
 /// The buffers of up to a fixed number of samples.
 pub(super) struct Shard {
     pub(super) first_row: usize,
     /// Samples of the current batch; 0 leaves the shard out.
     pub(super) samples: usize,
+    /// The samples that a stage is working on: see [`run`](Self::run).
+    part: Range<usize>,
     pub(super) slots: Vec<AlignedVec>,
     pub(super) gradients: AlignedVec,
     pub(super) sums: Vec<f64>,
@@ -25,6 +28,9 @@ pub(super) struct Shard {
     codes: Vec<Vec<u8>>,
     workspaces: Vec<AlignedVec>,
     scratch: AlignedVec,
+    /// What a later part adds to the shard's gradients and sums.
+    part_gradients: AlignedVec,
+    part_sums: Vec<f64>,
     /// Second readers' gradients before they are added to the first ones', by the number of the input.
     spares: [AlignedVec; MAX_INPUTS],
 }
@@ -51,9 +57,19 @@ impl Shard {
             .max()
             .unwrap_or(0);
         let scratch = needs.iter().map(|n| n.scratch).max().unwrap_or(0);
+        let summed = plan
+            .steps
+            .iter()
+            .zip(needs)
+            .filter(|(_, n)| n.gradient_block == 0);
+        let most_gradients = summed
+            .map(|(step, _)| step.trainable.len())
+            .max()
+            .unwrap_or(0);
         Self {
             first_row: 0,
             samples: 0,
+            part: 0..0,
             slots: (0..slot_count).map(slot).collect(),
             gradients: AlignedVec::zeros(plan.partial_len),
             sums: vec![0.0; sums],
@@ -67,25 +83,20 @@ impl Shard {
                 .map(|n| AlignedVec::zeros(n.workspace * samples))
                 .collect(),
             scratch: AlignedVec::zeros(scratch),
+            part_gradients: AlignedVec::zeros(most_gradients),
+            part_sums: vec![0.0; sums],
             spares: spares.map(|len| AlignedVec::zeros(len * samples)),
         }
     }
 
-    /// Takes the shard's rows of the batch.
-    pub(super) fn fill(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
-        let rows = self.first_row..self.first_row + self.samples;
-        let slots = if shared.training {
-            &shared.plan.train
-        } else {
-            &shared.plan.predict
-        };
-        let input = &mut self.slots[slots.values[0]][..shared.plan.value_lens[0] * self.samples];
-        batch.fill_input(rows.clone(), input);
+    /// Takes the part's rows of the batch.
+    fn fill(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
+        let rows = self.first_row + self.part.start..self.first_row + self.part.end;
+        let (slot, share) = (shared.slots().values[0], self.value_share(shared, 0));
+        batch.fill_input(rows.clone(), &mut self.slots[slot][share]);
         if shared.training {
-            batch.fill_target(
-                rows,
-                &mut self.targets[..shared.plan.classes * self.samples],
-            );
+            let share = self.share(shared.plan.classes);
+            batch.fill_target(rows, &mut self.targets[share]);
         }
     }
 
@@ -95,12 +106,54 @@ impl Shard {
         &workspace[..workspace.len() / self.capacity * self.samples]
     }
 
-    /// Does one action of a stage.
-    pub(super) fn run(&mut self, shared: &Shared<'_>, action: Action) {
-        match action {
-            Action::Forward(i) | Action::ForwardSums(i) => self.forward(shared, i, action),
-            Action::Loss(i) => self.loss(shared, i),
-            Action::Backward(i) | Action::BackwardSums(i) => self.backward(shared, i, action),
+    /// Does all actions of a stage, `part` samples at a time: what one action writes is still in a cache when the next
+    /// one reads it. The first part sets the shard's gradients and sums, the others add to them. The first stage takes its
+    /// samples from the batch.
+    pub(super) fn run(
+        &mut self,
+        shared: &Shared<'_>,
+        batch: Option<&dyn Batch>,
+        stage: &[Action],
+        part: usize,
+    ) {
+        for start in (0..self.samples).step_by(part) {
+            self.part = start..self.samples.min(start + part);
+            if let Some(batch) = batch {
+                self.fill(shared, batch);
+            }
+            for &action in stage {
+                match action {
+                    Action::Forward(i) | Action::ForwardSums(i) => self.forward(shared, i, action),
+                    Action::Loss(i) => self.loss(shared, i),
+                    Action::Backward(i) | Action::BackwardSums(i) => {
+                        self.backward(shared, i, action)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The part's share of a buffer that holds `len` elements a sample.
+    fn share(&self, len: usize) -> Range<usize> {
+        len * self.part.start..len * self.part.end
+    }
+
+    /// Where the part's share of a value stands: in a prediction every part but the output's takes the place of the last.
+    fn value_share(&self, shared: &Shared<'_>, value: usize) -> Range<usize> {
+        let len = shared.plan.value_lens[value];
+        if shared.training || value == shared.plan.output() {
+            self.share(len)
+        } else {
+            0..len * self.part.len()
+        }
+    }
+
+    /// Adds a part's sums to the shard's.
+    fn add_sums(&mut self, len: usize) {
+        let (sums, part) = (&mut self.sums[..len], &self.part_sums[..len]);
+        match self.part.start {
+            0 => sums.copy_from_slice(part),
+            _ => sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x),
         }
     }
 
@@ -110,28 +163,28 @@ impl Shard {
         let key = shared.seed ^ step ^ (i as u64 + 1).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         RandomKey {
             key,
-            first_row: self.first_row,
+            first_row: self.first_row + self.part.start,
         }
     }
 
     fn forward(&mut self, shared: &Shared<'_>, i: usize, action: Action) {
-        let (plan, samples) = (shared.plan, self.samples);
+        let (plan, samples) = (shared.plan, self.part.len());
         let step = &plan.steps[i];
-        let slots = if shared.training {
-            &plan.train
-        } else {
-            &plan.predict
-        };
+        let slots = shared.slots();
         let random = self.random(shared, i);
-        let len = |value: usize| plan.value_lens[value] * samples;
+        let share = |value: usize| self.value_share(shared, value);
+        // Codes are for backward alone.
+        let codes = self.codes[i].len() * usize::from(shared.training);
+        let kept = [codes, self.workspaces[i].len()].map(|len| self.share(len / self.capacity));
+        let output_share = share(step.output);
+        let input_shares: [Range<usize>; MAX_INPUTS] =
+            std::array::from_fn(|k| step.inputs.get(k).map_or(0..0, |&value| share(value)));
         let mut output = take(&mut self.slots[slots.values[step.output]]);
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-        for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-            *input = &self.slots[slots.values[value]][..len(value)];
+        for ((input, &value), share) in inputs.iter_mut().zip(&step.inputs).zip(input_shares) {
+            *input = &self.slots[slots.values[value]][share];
         }
-        let kept = |len: usize| len / self.capacity * samples;
-        let (codes, workspace) = (&mut self.codes[i], &mut self.workspaces[i]);
-        let (codes_len, workspace_len) = (kept(codes.len()), kept(workspace.len()));
+        let [codes, workspace] = kept;
         let mut call = Forward {
             kernels: shared.kernels,
             samples,
@@ -141,52 +194,63 @@ impl Shard {
             state: &shared.weights.state[step.state.clone()],
             packed: &shared.weights.packed[i],
             sums: &shared.sums.forward[i],
-            output: &mut output[..len(step.output)],
-            codes: &mut codes[..codes_len],
-            workspace: &mut workspace[..workspace_len],
+            output: &mut output[output_share],
+            codes: &mut self.codes[i][codes],
+            workspace: &mut self.workspaces[i][workspace],
             scratch: &mut self.scratch,
             random,
         };
+        let sums = shared.sums.forward[i].len();
         match action {
-            Action::ForwardSums(_) => {
-                let sums = &mut self.sums[..shared.sums.forward[i].len()];
-                step.op.forward_sums(&mut call, sums);
-            }
+            Action::ForwardSums(_) => step.op.forward_sums(&mut call, &mut self.part_sums[..sums]),
             _ => step.op.forward(&mut call),
         }
         self.slots[slots.values[step.output]] = output;
+        if matches!(action, Action::ForwardSums(_)) {
+            self.add_sums(sums);
+        }
     }
 
     fn loss(&mut self, shared: &Shared<'_>, i: usize) {
-        let (plan, samples) = (shared.plan, self.samples);
+        let (plan, samples) = (shared.plan, self.part.len());
         let (step, slots) = (&plan.steps[i], &plan.train);
-        let len = plan.classes * samples;
+        let share = self.share(plan.classes);
         let mut probabilities = take(&mut self.slots[slots.values[step.output]]);
         let mut d_logits = take(&mut self.slots[slots.gradients[step.inputs[0]]]);
+        let targets = &self.targets[share.clone()];
         let mut call = LossCall {
             kernels: shared.kernels,
             samples,
-            logits: &self.slots[slots.values[step.inputs[0]]][..len],
-            targets: &self.targets[..len],
-            probabilities: &mut probabilities[..len],
-            d_logits: &mut d_logits[..len],
+            logits: &self.slots[slots.values[step.inputs[0]]][share.clone()],
+            targets,
+            probabilities: &mut probabilities[share.clone()],
+            d_logits: &mut d_logits[share.clone()],
             scale: 1.0 / shared.samples as f32,
         };
-        self.loss = step.op.loss(&mut call);
-        let rows = probabilities[..len]
+        let loss = step.op.loss(&mut call);
+        let rows = probabilities[share]
             .chunks(plan.classes)
-            .zip(self.targets.chunks(plan.classes));
-        self.correct = rows.filter(|(p, t)| largest(p) == largest(t)).count();
+            .zip(targets.chunks(plan.classes));
+        let correct = rows.filter(|(p, t)| largest(p) == largest(t)).count();
+        if self.part.start == 0 {
+            (self.loss, self.correct) = (0.0, 0);
+        }
+        self.loss += loss;
+        self.correct += correct;
         self.slots[slots.values[step.output]] = probabilities;
         self.slots[slots.gradients[step.inputs[0]]] = d_logits;
     }
 
     fn backward(&mut self, shared: &Shared<'_>, i: usize, action: Action) {
-        let (plan, samples) = (shared.plan, self.samples);
+        let (plan, samples) = (shared.plan, self.part.len());
         let (step, slots) = (&plan.steps[i], &plan.train);
         let needs = step.op.needs(self.capacity, shared.kernels.lanes());
         let random = self.random(shared, i);
-        let len = |value: usize| plan.value_lens[value] * samples;
+        let part = self.part.clone();
+        let share = |value: usize| {
+            let len = plan.value_lens[value];
+            len * part.start..len * part.end
+        };
         let sums_only = matches!(action, Action::BackwardSums(_));
         // The buffers to write leave the shard for the call, so that those to read can be borrowed.
         let mut written: [AlignedVec; MAX_INPUTS] = Default::default();
@@ -204,51 +268,54 @@ impl Shard {
         }
         let mut d_inputs: [Option<&mut [f32]>; MAX_INPUTS] = Default::default();
         for (k, (d_input, buffer)) in d_inputs.iter_mut().zip(&mut written).enumerate() {
-            if !sums_only
-                && step
-                    .input_gradients
-                    .get(k)
-                    .is_some_and(|&g| g != InputGradient::None)
-            {
-                *d_input = Some(&mut buffer[..len(step.inputs[k])]);
+            let wanted = step.input_gradients.get(k);
+            if wanted.is_some_and(|&wanted| wanted != InputGradient::None) {
+                *d_input = Some(&mut buffer[share(step.inputs[k])]);
             }
         }
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         if needs.reads_inputs {
             for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-                *input = &self.slots[slots.values[value]][..len(value)];
+                *input = &self.slots[slots.values[value]][share(value)];
             }
         }
         let output: &[f32] = if needs.reads_output {
-            &self.slots[slots.values[step.output]][..len(step.output)]
+            &self.slots[slots.values[step.output]][share(step.output)]
         } else {
             &[]
         };
-        let partial = if needs.gradient_block > 0 {
+        // Gradients come with the sums where there are any, or over the whole batch.
+        let partial = if needs.gradient_block > 0 || (needs.backward_sums > 0 && !sums_only) {
             0..0
         } else {
             step.trainable.clone()
         };
+        let d_parameters = match part.start {
+            0 => &mut self.gradients[partial.clone()],
+            _ => &mut self.part_gradients[..partial.len()],
+        };
+        let (codes, workspace) = (needs.codes, needs.workspace);
         let mut call = Backward {
             kernels: shared.kernels,
             samples,
             inputs: &inputs[..step.inputs.len()],
             output,
-            d_output: &self.slots[slots.gradients[step.output]][..len(step.output)],
+            d_output: &self.slots[slots.gradients[step.output]][share(step.output)],
             parameters: &shared.weights.trainable[step.trainable.clone()],
             packed: &shared.weights.packed[i],
             sums: &shared.sums.forward[i],
             backward_sums: &shared.sums.backward[i],
-            codes: &self.codes[i][..needs.codes * samples],
-            workspace: &mut self.workspaces[i][..needs.workspace * samples],
+            codes: &self.codes[i][codes * part.start..codes * part.end],
+            workspace: &mut self.workspaces[i][workspace * part.start..workspace * part.end],
             scratch: &mut self.scratch,
             d_inputs: &mut d_inputs[..step.inputs.len()],
-            d_parameters: &mut self.gradients[partial],
+            d_parameters,
             random,
         };
+        let sums = needs.backward_sums;
         if sums_only {
             step.op
-                .backward_sums(&mut call, &mut self.sums[..shared.sums.backward[i].len()]);
+                .backward_sums(&mut call, &mut self.part_sums[..sums]);
         } else {
             step.op.backward(&mut call);
         }
@@ -258,13 +325,22 @@ impl Shard {
                 InputGradient::Set => self.slots[slots.gradients[value]] = buffer,
                 InputGradient::Add => {
                     if !sums_only {
-                        let sum = &mut self.slots[slots.gradients[value]][..len(value)];
-                        shared.kernels.add_assign(sum, &buffer[..len(value)]);
+                        let sum = &mut self.slots[slots.gradients[value]][share(value)];
+                        shared.kernels.add_assign(sum, &buffer[share(value)]);
                     }
                     self.spares[k] = buffer;
                 }
                 InputGradient::None => {}
             }
+        }
+        if sums_only {
+            self.add_sums(sums);
+        }
+        if part.start > 0 {
+            let addend = &self.part_gradients[..partial.len()];
+            shared
+                .kernels
+                .add_assign(&mut self.gradients[partial], addend);
         }
     }
 }

@@ -31,8 +31,9 @@ pub(crate) enum InputGradient {
 /// One operation of a plan.
 #[derive(Debug)]
 pub(crate) struct Step {
-    pub(crate) name: String,
     pub(crate) op: Box<dyn Op>,
+    /// The layer of each of the operation's weights: `tower1.conv2`.
+    pub(crate) layers: Vec<String>,
     pub(crate) inputs: Vec<usize>,
     pub(crate) output: usize,
     /// Its trainable weights in the flat slice.
@@ -117,6 +118,11 @@ impl Plan {
         &self.input_shape
     }
 
+    /// The value that the last step writes: the probabilities.
+    pub(crate) fn output(&self) -> usize {
+        self.steps.last().map_or(0, |step| step.output)
+    }
+
     /// How many classes the model tells apart.
     pub fn classes(&self) -> usize {
         self.classes
@@ -184,7 +190,7 @@ fn steps(nodes: Vec<Node>, output: Var) -> Result<Vec<Step>> {
             viewed[i] = inputs[0];
         } else if needed[i] {
             steps.push(Step {
-                name: node.name,
+                layers: vec![node.name; op.parameters().len()],
                 op,
                 inputs,
                 output: i,
@@ -215,6 +221,7 @@ fn fuse(steps: &mut Vec<Step>) {
             Some((j, op)) => {
                 let next = steps.remove(j);
                 steps[i].op = op;
+                steps[i].layers.extend(next.layers);
                 steps[i].output = next.output;
             }
             None => i += 1,
@@ -293,7 +300,7 @@ fn place_weights(steps: &mut [Step]) -> (Vec<Weight>, usize, usize, usize) {
     let mut weights = Vec::new();
     for step in steps.iter() {
         let (mut trainable, mut state) = (step.trainable.start, step.state.start);
-        for parameter in step.op.parameters() {
+        for (parameter, layer) in step.op.parameters().into_iter().zip(&step.layers) {
             let start = if parameter.trainable {
                 &mut trainable
             } else {
@@ -301,7 +308,7 @@ fn place_weights(steps: &mut [Step]) -> (Vec<Weight>, usize, usize, usize) {
             };
             let range = *start..*start + parameter.shape.len();
             *start = range.end;
-            let name = format!("{}.{}", step.name, parameter.name);
+            let name = format!("{layer}.{}", parameter.name);
             weights.push(Weight {
                 name,
                 parameter,
@@ -320,6 +327,10 @@ struct Lifetime {
 }
 
 /// Gives every value and gradient a slot such that two that live at one time never share one.
+///
+/// Some samples go through all steps of a stage before the next ones do. In training a sample's values keep their place in
+/// the slot, so only values of one length share one; in a prediction the next samples overwrite all but the output, so
+/// any values share one but the output, which has its own.
 ///
 /// Forward step i runs at time i, the loss at the head's time, backward of step i at time 2n - 1 - i.
 fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
@@ -380,19 +391,23 @@ fn slots(steps: &[Step], value_lens: &[usize], training: bool) -> Slots {
             );
         }
     }
+    let mut tenants: Vec<Vec<usize>> = Vec::new();
+    let mut place = vec![usize::MAX; lives.len()];
+    // The largest first: a slot's length is then its first tenant's.
     let mut order: Vec<usize> = (0..lives.len())
         .filter(|&i| lives[i].first != usize::MAX)
         .collect();
-    // The largest first: a slot's length is then its first tenant's.
     order.sort_by_key(|&i| (std::cmp::Reverse(lives[i].len), i));
-    let mut tenants: Vec<Vec<usize>> = Vec::new();
-    let mut place = vec![usize::MAX; lives.len()];
+    let output = steps.last().map_or(0, |step| step.output);
+    let may_share = |i: usize, j: usize| match training {
+        true => lives[i].len == lives[j].len,
+        false => i != output && j != output,
+    };
     for i in order {
-        let free = tenants.iter().position(|others| {
-            others
-                .iter()
-                .all(|&j| lives[i].last < lives[j].first || lives[j].last < lives[i].first)
-        });
+        let apart = |j: usize| lives[i].last < lives[j].first || lives[j].last < lives[i].first;
+        let free = tenants
+            .iter()
+            .position(|others| others.iter().all(|&j| apart(j) && may_share(i, j)));
         place[i] = free.unwrap_or(tenants.len());
         match free {
             Some(slot) => tenants[slot].push(i),

@@ -4,9 +4,11 @@
 //! ones. As Keras keeps them: moving = momentum * moving + (1 - momentum) * batch, with the biased variance here too
 //! (docs/parity.md).
 
+use super::{Conv2d, NormConv2d};
 use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::reference;
+use std::any::Any;
 
 /// Keras' defaults.
 const MOMENTUM: f64 = 0.99;
@@ -35,6 +37,40 @@ impl BatchNormalization {
     /// Values of a channel in so many samples.
     fn rows(&self, samples: usize) -> usize {
         samples * self.shape.len() / self.channels
+    }
+
+    /// Mean and 1 / sqrt(variance + epsilon) of a channel: of the batch by its combined `sums`, or the moving ones.
+    pub(super) fn channel_statistics(
+        &self,
+        state: &[f32],
+        sums: Option<&[f64]>,
+        c: usize,
+    ) -> (f64, f64) {
+        match sums {
+            Some(sums) => (sums[c], sums[self.channels + c]),
+            None => {
+                let variance = f64::from(state[self.channels + c]);
+                (f64::from(state[c]), 1.0 / (variance + EPSILON).sqrt())
+            }
+        }
+    }
+
+    /// What backward needs of the combined sums, in `scratch`: mean, 1 / sqrt(variance + epsilon), and the means of the
+    /// gradient by the output and of its product with the normalised input.
+    pub(super) fn backward_coefficients<'a>(
+        &self,
+        sums: &[f64],
+        backward_sums: &[f64],
+        scratch: &'a mut [f32],
+    ) -> [&'a [f32]; 4] {
+        let channels = self.channels;
+        let (first, rest) = scratch.split_at_mut(2 * channels);
+        let second = &mut rest[..2 * channels];
+        narrow(sums, first);
+        narrow(backward_sums, second);
+        let (mean, inverse_deviation) = first.split_at(channels);
+        let (mean_d_y, mean_d_y_x_hat) = second.split_at(channels);
+        [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat]
     }
 
     /// Splits the combined forward sums: mean and 1 / sqrt(variance + epsilon) of the batch.
@@ -88,6 +124,12 @@ impl Op for BatchNormalization {
             backward_sums: 2 * self.channels,
             ..Needs::default()
         }
+    }
+
+    fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
+        let next: &dyn Any = next;
+        let conv = next.downcast_ref::<Conv2d>()?;
+        Some(Box::new(NormConv2d::new(self, conv)?))
     }
 
     fn forward_sums(&self, call: &mut Forward<'_>, sums: &mut [f64]) {
@@ -174,25 +216,16 @@ impl Op for BatchNormalization {
         let Some(d_input) = &mut call.d_inputs[0] else {
             return;
         };
-        let channels = self.channels;
-        let mut parts = call.scratch.chunks_exact_mut(channels);
-        let mut part = |from: &[f64]| -> &[f32] {
-            let to = parts.next().unwrap_or_default();
-            narrow(from, to);
-            to
-        };
-        let (batch_mean, batch_inverse) = self.statistics(call.sums);
-        let (mean_d_y, mean_d_y_x_hat) = call.backward_sums.split_at(channels);
-        let (mean, inverse_deviation) = (part(batch_mean), part(batch_inverse));
-        let (mean_d_y, mean_d_y_x_hat) = (part(mean_d_y), part(mean_d_y_x_hat));
+        let coefficients = self.backward_coefficients(call.sums, call.backward_sums, call.scratch);
+        let [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat] = coefficients;
         call.kernels.norm_backward(
             self.rows(call.samples),
-            channels,
+            self.channels,
             call.inputs[0],
             call.d_output,
             mean,
             inverse_deviation,
-            &call.parameters[..channels],
+            &call.parameters[..self.channels],
             mean_d_y,
             mean_d_y_x_hat,
             d_input,

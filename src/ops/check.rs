@@ -164,7 +164,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         inputs: &inputs,
         parameters: &parameters,
         state: &[],
-        packed: &packed,
+        packed: &[],
         sums: &[],
         output: &mut output,
         codes: &mut codes,
@@ -175,8 +175,9 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     if needs.forward_sums > 0 {
         op.forward_sums(&mut call, &mut share);
         op.combine_forward(samples, &share, &mut sums, &mut state);
+        op.fold(kernels, &parameters, &state, Some(&sums), &mut packed);
     }
-    call.sums = &sums;
+    (call.packed, call.sums) = (&packed, &sums);
     op.forward(&mut call);
     scratch.fill(f32::NAN);
     let mut d_inputs: Vec<Vec<f32>> = inputs.iter().map(|x| vec![f32::NAN; x.len()]).collect();

@@ -86,6 +86,25 @@ impl Conv2d {
         self.block.activation = activation;
         self
     }
+
+    /// With the activation or the pool behind it, where the block has not one yet.
+    pub(super) fn fused(&self, next: &dyn Op) -> Option<Self> {
+        let mut fused = self.clone();
+        let next: &dyn Any = next;
+        if let Some(next) = next.downcast_ref::<Activate>()
+            && self.block.activation == Activation::Linear
+            && self.block.pool.is_none()
+        {
+            fused.block.activation = next.activation;
+            return Some(fused);
+        }
+        let pool = next.downcast_ref::<MaxPool2d>()?;
+        if self.block.pool.is_some() {
+            return None;
+        }
+        fused.block.pool = Some(pool.shape);
+        Some(fused)
+    }
 }
 
 impl Op for Conv2d {
@@ -147,21 +166,7 @@ impl Op for Conv2d {
     }
 
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
-        let mut fused = self.clone();
-        let next: &dyn Any = next;
-        if let Some(next) = next.downcast_ref::<Activate>()
-            && self.block.activation == Activation::Linear
-            && self.block.pool.is_none()
-        {
-            fused.block.activation = next.activation;
-            return Some(Box::new(fused));
-        }
-        let pool = next.downcast_ref::<MaxPool2d>()?;
-        if self.block.pool.is_some() {
-            return None;
-        }
-        fused.block.pool = Some(pool.shape);
-        Some(Box::new(fused))
+        Some(Box::new(self.fused(next)?))
     }
 
     fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {

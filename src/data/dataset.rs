@@ -176,6 +176,32 @@ impl Dataset {
         Ok(self)
     }
 
+    /// The songs for which `keep` holds, with their features.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a genre has none of them.
+    pub fn only(&self, keep: impl Fn(&Song) -> bool) -> Result<Self> {
+        let mut dataset = Self {
+            left_out: self.left_out.clone(),
+            notes: self.notes.clone(),
+            stats: self.stats,
+            built_in: self.built_in,
+            ..Self::empty(self.genres.clone(), self.front_end)
+        };
+        for song in self.songs.iter().filter(|song| keep(song)) {
+            let (first, length) = (song.first_segment, self.segment_len);
+            dataset.push(SongFeatures {
+                path: song.path.clone(),
+                genre: song.genre,
+                group: song.group.clone(),
+                content: song.content,
+                features: self.features[first * length..(first + song.segments) * length].to_vec(),
+            })?;
+        }
+        dataset.has_groups = self.has_groups;
+        dataset.finish()
+    }
+
     /// The same songs with their genres numbered as in `genres`, which may have more.
     ///
     /// # Errors

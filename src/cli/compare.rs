@@ -5,7 +5,7 @@ use super::common::{DataArguments, ThreadArguments, describe, isa_or, parameters
 use super::output::{Output, note};
 use super::progress::Teller;
 use super::recipe::RecipeArguments;
-use super::run_folder::{Report, make_folder, refuse_used, require_writable};
+use super::run_folder::{RUN_FILES, Report, make_folder, refuse_used, require_writable};
 use crate::audio::FrontEnd;
 use crate::data::{self, Dataset, Source, Split, SplitKind};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::train::run::{Run, RunOptions, run_on};
 use clap::Args;
 use results::{About, Outcome, Results};
 use sonograd_kernels::Isa;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -93,8 +93,13 @@ struct Job {
     leak: bool,
 }
 
+/// Where a run of a seed stands in the comparison's folder.
+fn run_folder(folder: &Path, model: Model, seed: u64) -> PathBuf {
+    folder.join(format!("{model}-{seed}"))
+}
+
 /// What all jobs share.
-struct Room<'a> {
+struct Shared<'a> {
     source: &'a Source,
     pool: Arc<rayon::ThreadPool>,
     isa: Isa,
@@ -111,17 +116,22 @@ impl Compare {
         match &self.out {
             Some(out) => {
                 refuse_used(out, &FILES)?;
+                for model in &models {
+                    for seed in 1..=self.count() {
+                        refuse_used(&run_folder(out, *model, seed), &RUN_FILES)?;
+                    }
+                }
                 require_writable(out)?;
             }
             None => require_writable(Path::new("runs"))?,
         }
         let source = self.data.source();
-        let room = Room {
+        let shared = Shared {
             source: &source,
             pool: self.threads.pool()?,
             isa,
         };
-        let sets = self.load(&models, &room)?;
+        let sets = self.load(&models, &shared)?;
         let mut work = Vec::new();
         for &model in &models {
             let set = sets.iter().find(|set| set.front_end == model.front_end());
@@ -129,20 +139,19 @@ impl Compare {
             work.push((model, dataset, self.jobs(model, dataset, isa)?));
         }
         let folder = make_folder(self.out.as_deref(), "compare")?;
-        if let Some((_, _, jobs)) = work.first() {
-            let kinds = jobs.iter().filter(|job| !job.leak).take(1);
-            kinds
-                .flat_map(|job| &job.split.notes)
-                .for_each(|text| note(format!("note: {text}")));
+        let mut jobs = work.iter().flat_map(|(_, _, jobs)| jobs);
+        if let Some(first) = jobs.find(|job| !job.leak) {
+            let notes = first.split.notes.iter();
+            notes.for_each(|text| note(format!("note: {text}")));
         }
-        let mut results = Results::new(self.about(&sets, &work, &room), folder);
+        let mut results = Results::new(self.about(&sets, &work, &shared), folder);
         for (model, dataset, jobs) in work {
             let size = self.size(dataset);
             let plan = model.compile(size)?;
-            let latency = predict_one(model, size, isa, &room.pool, LATENCY_SECONDS)?.min;
+            let latency = predict_one(model, size, isa, &shared.pool, LATENCY_SECONDS)?.min;
             results.begin(model, parameters(&plan, true), latency);
             for job in jobs {
-                let outcome = self.train(model, dataset, &job, &room, results.folder())?;
+                let outcome = self.train(model, dataset, &job, &shared, results.folder())?;
                 let line = results.add(model, &job, outcome)?;
                 output.object(&line)?;
             }
@@ -150,6 +159,11 @@ impl Compare {
         results.print(output)?;
         output.object(&results.summary())?;
         results.failure().map_or(Ok(ExitCode::SUCCESS), Err)
+    }
+
+    /// The number of runs a model and split.
+    fn count(&self) -> u64 {
+        self.folds.or(self.seeds).unwrap_or(3)
     }
 
     fn models(&self) -> Result<Vec<Model>> {
@@ -168,32 +182,32 @@ impl Compare {
     }
 
     /// The songs once for each front end that the models need: the same songs in all of them.
-    fn load(&self, models: &[Model], room: &Room<'_>) -> Result<Vec<Dataset>> {
+    fn load(&self, models: &[Model], shared: &Shared<'_>) -> Result<Vec<Dataset>> {
         let mut sets: Vec<Dataset> = Vec::new();
         for front_end in FrontEnd::ALL {
             if models.iter().any(|model| model.front_end() == front_end) {
-                sets.push(self.data.load(room.source, front_end, &room.pool)?);
+                sets.push(self.data.load(shared.source, front_end, &shared.pool)?);
             }
         }
         let [a, b] = sets.as_slice() else {
             return Ok(sets);
         };
         // A song of one second is too short for one front end only: then no model gets it.
-        let paths = |set: &Dataset| -> HashSet<String> {
+        let paths = |set: &Dataset| -> BTreeSet<String> {
             set.songs.iter().map(|song| song.path.clone()).collect()
         };
         let (in_a, in_b) = (paths(a), paths(b));
-        if in_a == in_b {
+        let alone: BTreeSet<String> = in_a.symmetric_difference(&in_b).cloned().collect();
+        if alone.is_empty() {
             return Ok(sets);
         }
-        for path in in_a.symmetric_difference(&in_b) {
+        let reason = "the other front end of this comparison cannot use it";
+        for path in &alone {
             note(format!(
                 "left out: {path}: one of the front ends cannot use it"
             ));
         }
-        let common =
-            |set: &Dataset| set.only(|song| in_a.contains(&song.path) && in_b.contains(&song.path));
-        sets.iter().map(common).collect()
+        sets.iter().map(|set| set.without(&alone, reason)).collect()
     }
 
     fn size(&self, dataset: &Dataset) -> Size {
@@ -223,7 +237,7 @@ impl Compare {
         let split = |options: &RunOptions| {
             data::split(dataset, options.split, options.validation, options.seed)
         };
-        let count = self.folds.or(self.seeds).unwrap_or(3);
+        let count = self.count();
         let name = |number: u64| match self.folds {
             Some(_) => format!("fold {number}"),
             None => format!("seed {number}"),
@@ -261,7 +275,7 @@ impl Compare {
         model: Model,
         dataset: &Dataset,
         job: &Job,
-        room: &Room<'_>,
+        shared: &Shared<'_>,
         folder: &Path,
     ) -> Result<Outcome> {
         let leak = if job.leak { ", by segment" } else { "" };
@@ -269,10 +283,10 @@ impl Compare {
         let mut teller = Teller::new(Output { json: false }, label, job.options.epochs);
         let trained = run_on(
             dataset,
-            room.source.into(),
+            shared.source.into(),
             &job.options,
             job.split.clone(),
-            Arc::clone(&room.pool),
+            Arc::clone(&shared.pool),
             &mut |progress| teller.tell(&progress),
         );
         teller.finish()?;
@@ -289,12 +303,12 @@ impl Compare {
         if self.folds.is_none() && !job.leak {
             let report = Report {
                 options: &job.options,
-                source: room.source,
+                source: shared.source,
                 dataset,
                 run: &run,
-                threads: room.pool.current_num_threads(),
+                threads: shared.pool.current_num_threads(),
             };
-            let own = folder.join(format!("{model}-{}", job.options.seed));
+            let own = run_folder(folder, model, job.options.seed);
             report.write(&make_folder(Some(&own), "")?)?;
         }
         let Run {
@@ -316,25 +330,26 @@ impl Compare {
         &self,
         sets: &[Dataset],
         work: &[(Model, &Dataset, Vec<Job>)],
-        room: &Room<'_>,
+        shared: &Shared<'_>,
     ) -> About {
         let jobs = || work.iter().flat_map(|(_, _, jobs)| jobs);
         let main = jobs().find(|job| !job.leak);
         let kind = main.map_or(SplitKind::Song, |job| job.split.kind);
-        let how = match (self.folds, self.seeds.unwrap_or(3)) {
+        let how = match (self.folds, self.count()) {
             (Some(folds), _) => format!("{folds} folds, every song held out once"),
             (None, 1) => "one seed".into(),
+            (None, seeds) if kind == SplitKind::FaultFiltered => format!("{seeds} seeds"),
             (None, seeds) => format!("{seeds} seeds, each with a division of its own"),
         };
         let sizes = main.map_or(String::new(), |job| {
             format!(
-                "; {} songs to train on and {} held out at a time",
+                "; about {} songs to train on and {} held out at a time",
                 job.split.songs_train, job.split.songs_validation
             )
         });
         let described: Vec<String> = sets
             .iter()
-            .map(|set| format!("{} ({})", describe(room.source, set), set.front_end))
+            .map(|set| format!("{} ({})", describe(shared.source, set), set.front_end))
             .collect();
         let recipe = work.iter().filter_map(|(model, _, jobs)| {
             let options = &jobs.first()?.options;
@@ -354,7 +369,7 @@ impl Compare {
             ))
         });
         About {
-            title: format!("Models on {}", place(room.source)),
+            title: format!("Models on {}", place(shared.source)),
             data: format!("{}.", described.join("; ")),
             split: format!("Split '{kind}', {how}{sizes}."),
             kind,
@@ -365,8 +380,8 @@ impl Compare {
                 .map(|set| (set.front_end.to_string(), set.front_end.constants()))
                 .collect(),
             machine: crate::machine::describe(),
-            isa: room.isa,
-            threads: room.pool.current_num_threads(),
+            isa: shared.isa,
+            threads: shared.pool.current_num_threads(),
             jobs: jobs().count(),
         }
     }

@@ -4,6 +4,7 @@ use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Songs by genre and their features.
 ///
@@ -176,11 +177,11 @@ impl Dataset {
         Ok(self)
     }
 
-    /// The songs for which `keep` holds, with their features.
+    /// The set without the songs of these paths, which are listed as left out for this reason.
     ///
     /// # Errors
-    /// [`Error::Data`] where a genre has none of them.
-    pub fn only(&self, keep: impl Fn(&Song) -> bool) -> Result<Self> {
+    /// [`Error::Data`] where a genre has no other song.
+    pub fn without(&self, paths: &BTreeSet<String>, reason: &str) -> Result<Self> {
         let mut dataset = Self {
             left_out: self.left_out.clone(),
             notes: self.notes.clone(),
@@ -188,7 +189,14 @@ impl Dataset {
             built_in: self.built_in,
             ..Self::empty(self.genres.clone(), self.front_end)
         };
-        for song in self.songs.iter().filter(|song| keep(song)) {
+        for song in &self.songs {
+            if paths.contains(&song.path) {
+                dataset.left_out.push(LeftOut {
+                    path: song.path.clone(),
+                    reason: reason.into(),
+                });
+                continue;
+            }
             let (first, length) = (song.first_segment, self.segment_len);
             dataset.push(SongFeatures {
                 path: song.path.clone(),

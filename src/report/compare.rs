@@ -218,14 +218,26 @@ fn models(rows: &[ModelRow]) -> String {
     let note = if several {
         "Figures are means over the runs, with the sample standard deviation after ±: what another seed or fold changes. \
          The interval is about the songs: each distinct song counts once, with all its answers, however many runs judged it \
-         (Wilson's interval with songs as clusters). More runs do not make it narrower by themselves."
+         (Wilson's interval with songs as clusters); more runs do not make it narrower by themselves."
     } else {
         "One run a model: the intervals are those of its figures, Wilson's for songs, and for segments \
          one that counts songs, not segments, as independent."
     };
+    let distinct = rows
+        .iter()
+        .find_map(ModelRow::pooled)
+        .map_or(String::new(), |pooled| {
+            format!(
+                " {} judged.",
+                match pooled.songs {
+                    1 => "1 song is".into(),
+                    songs => format!("{} distinct songs are", count(songs as u64)),
+                }
+            )
+        });
     table(&columns, &cells)
         + &format!(
-            "<p class=\"note\">{note} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; the last column is \
+            "<p class=\"note\">{note}{distinct} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; the last column is \
              the time of an answer for one segment.</p>\n"
         )
 }
@@ -314,7 +326,7 @@ fn leak(rows: &[LeakRow]) -> String {
     section(
         "What the leak is worth",
         &("<p>Segment accuracy of the same models under two splits. By segment, parts of one song stand in training and validation, and a \
-           model may know the song instead of the genre; by song, it has heard nothing of the songs that it is judged by. The \
+           model may know the song instead of the genre; by song, or by whole groups of songs, it has heard nothing of those that it is judged by. The \
            difference, in points, is how much the split by segment flatters.</p>\n"
             .to_string()
             + &table(

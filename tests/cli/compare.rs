@@ -103,6 +103,10 @@ fn a_run_is_the_one_that_train_makes_with_its_seed() {
     assert!(!page.contains("Not finished"));
     // There is one already.
     compare(&place, "--out c").refused(1, &["c", "compare.html"]);
+    // A folder of runs is not written into where names meet.
+    std::fs::remove_file(place.path("c/compare.html")).unwrap();
+    std::fs::remove_file(place.path("c/compare.json")).unwrap();
+    compare(&place, "--out c").refused(1, &["c/parallel-1", "model.safetensors"]);
 }
 
 #[test]

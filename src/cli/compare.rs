@@ -309,7 +309,8 @@ impl Compare {
                 threads: shared.pool.current_num_threads(),
             };
             let own = run_folder(folder, model, job.options.seed);
-            report.write(&make_folder(Some(&own), "")?)?;
+            std::fs::create_dir_all(&own).map_err(Error::io("create", &own))?;
+            report.write(&own)?;
         }
         let Run {
             fitted, evaluation, ..
@@ -354,7 +355,10 @@ impl Compare {
         let recipe = work.iter().filter_map(|(model, _, jobs)| {
             let options = &jobs.first()?.options;
             let patience = options.patience.map_or(String::new(), |epochs| {
-                format!(", stops after {epochs} without a lower validation loss")
+                format!(
+                    ", stopped after {epochs} without a lower loss on the songs held out, and the best epoch's weights kept: \
+                     these songs chose them, so its figures flatter a little"
+                )
             });
             Some((
                 model.to_string(),

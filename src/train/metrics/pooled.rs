@@ -14,7 +14,8 @@ use super::interval::{cluster_wilson, wilson};
 /// cross-validation, the songs' interval is [`wilson`]'s.
 ///
 /// It covers the luck of which songs there are. What a run's weights do to all its songs alike is not in it: that is
-/// the spread over the runs, which belongs beside it. Nor is it that the runs share training songs.
+/// the spread over the runs, which belongs beside it. Nor is it that the runs share training songs, or that songs of one
+/// artist are alike.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pooled {
     /// The number of distinct songs, told apart by path.

@@ -2,11 +2,15 @@
 
 mod bench;
 mod common;
+mod compare;
 mod evaluate;
 mod features;
 mod models;
 mod output;
 mod predict;
+mod progress;
+mod recipe;
+mod run_folder;
 mod synth;
 mod train;
 mod verify;
@@ -27,6 +31,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Train),
+    Compare(compare::Compare),
     Evaluate(evaluate::Evaluate),
     Predict(predict::Predict),
     Features(features::Features),
@@ -40,6 +45,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Train(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Evaluate(command) => command.run(),
         Command::Predict(command) => command.run(),
         Command::Features(command) => command.run(),

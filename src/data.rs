@@ -11,7 +11,6 @@ mod folder;
 mod groups;
 mod listing;
 mod load;
-pub mod names;
 mod split;
 pub mod synth;
 

@@ -11,6 +11,7 @@ pub mod graph;
 pub mod io;
 pub mod machine;
 pub mod models;
+pub mod names;
 pub mod nn;
 pub mod op;
 pub mod ops;

@@ -8,6 +8,7 @@ mod window;
 use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Plan, Var};
+use crate::names;
 use crate::nn::Dropout;
 use crate::optim::Rule;
 use std::fmt;
@@ -202,16 +203,10 @@ impl FromStr for Model {
         if let Some(model) = Self::ALL.iter().find(answers) {
             return Ok(*model);
         }
-        let names: Vec<&str> = Self::ALL
+        let known = Self::ALL
             .iter()
-            .flat_map(|m| std::iter::once(m.name()).chain(m.aliases().iter().copied()))
-            .collect();
-        let nearest = names.iter().max_by(|a, b| {
-            let near = |other: &str| strsim::jaro_winkler(name, other);
-            near(a).total_cmp(&near(b))
-        });
-        let near = nearest.filter(|other| strsim::jaro_winkler(name, other) > 0.7);
-        let offer = near
+            .flat_map(|m| std::iter::once(m.name()).chain(m.aliases().iter().copied()));
+        let offer = names::nearest(name, known)
             .map(|other| format!(" Did you mean '{other}'?"))
             .unwrap_or_default();
         let all: Vec<&str> = Self::ALL.iter().map(|m| m.name()).collect();

@@ -4,6 +4,8 @@
 
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/misuse.rs"]
 mod misuse;
 #[path = "cli/models.rs"]

@@ -13,6 +13,7 @@ const USES: &[(&str, &[&str])] = &[
     ("shape", &[]),
     ("random", &[]),
     ("tensor", &[]),
+    ("names", &[]),
     ("machine", &[]),
     // The engine.
     ("op", &[]),
@@ -40,7 +41,7 @@ const USES: &[(&str, &[&str])] = &[
 ];
 
 /// What every module may use.
-const FOUNDATION: &[&str] = &["error", "shape", "tensor", "random"];
+const FOUNDATION: &[&str] = &["error", "shape", "tensor", "random", "names"];
 
 /// Modules that may name a thread pool: `exec` runs shards, the others work through songs or over flat slices.
 const PARALLEL: &[&str] = &["audio", "cli", "data", "exec", "optim", "train"];

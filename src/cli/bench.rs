@@ -1,6 +1,6 @@
 //! `sonograd bench`: how long a training step and a prediction take on this machine.
 
-use super::common::{ThreadArguments, isa};
+use super::common::{ThreadArguments, isa_or};
 use super::output::Output;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, SliceBatch};
@@ -52,8 +52,8 @@ pub(super) struct Bench {
 
 /// Milliseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Times {
-    min: f64,
+pub(super) struct Times {
+    pub(super) min: f64,
     median: f64,
 }
 
@@ -95,10 +95,7 @@ impl Bench {
                 .map(|name| name.parse())
                 .collect::<Result<Vec<Model>>>()?,
         };
-        let isa = match &self.isa {
-            Some(name) => name.parse().map_err(Error::Usage)?,
-            None => isa()?,
-        };
+        let isa = isa_or(self.isa.as_deref())?;
         let pool = self.threads.pool()?;
         let peak_gflops = peak(isa);
         for model in models {
@@ -148,8 +145,6 @@ impl Bench {
             .collect();
         let mut executor = Executor::new(plan, samples, Arc::clone(pool), isa)?;
         executor.initialize(0);
-        let mut one = Executor::new(model.compile(size)?, 1, Arc::clone(pool), isa)?;
-        one.initialize(0);
         let mut probabilities = vec![0.0; samples * size.classes];
         let mut turn = (0..BATCHES).cycle();
         let mut next = || &batches[turn.next().unwrap_or(0)];
@@ -178,17 +173,7 @@ impl Bench {
                     &mut probabilities,
                 )
             })?;
-            let predict_one_ms = times(self.seconds, &mut || {
-                let inputs = &next().0[..len];
-                one.predict(
-                    &SliceBatch {
-                        inputs,
-                        targets: &[],
-                        samples: 1,
-                    },
-                    &mut probabilities[..size.classes],
-                )
-            })?;
+            let predict_one_ms = predict_one(model, size, isa, pool, self.seconds)?;
             Ok(Figures {
                 model: model.name(),
                 precision: "f32",
@@ -203,6 +188,34 @@ impl Bench {
             })
         })
     }
+}
+
+/// Times the prediction for one segment of random numbers, eight in turn.
+pub(super) fn predict_one(
+    model: Model,
+    size: Size,
+    isa: Isa,
+    pool: &Arc<rayon::ThreadPool>,
+    seconds: f64,
+) -> Result<Times> {
+    let plan = model.compile(size)?;
+    let mut random = Random::new(&[2]);
+    let len = plan.input_shape().len();
+    let inputs: Vec<f32> = (0..BATCHES * len).map(|_| random.normal() as f32).collect();
+    let mut executor = Executor::new(plan, 1, Arc::clone(pool), isa)?;
+    executor.initialize(0);
+    let mut probabilities = vec![0.0; size.classes];
+    let mut turn = inputs.chunks_exact(len).cycle();
+    pool.install(|| {
+        times(seconds, &mut || {
+            let batch = SliceBatch {
+                inputs: turn.next().unwrap_or_default(),
+                targets: &[],
+                samples: 1,
+            };
+            executor.predict(&batch, &mut probabilities)
+        })
+    })
 }
 
 /// Repeats `work` for so many seconds after a warm-up of a tenth of it.

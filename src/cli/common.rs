@@ -1,13 +1,14 @@
 //! Arguments and steps that several commands share.
 
 use super::output::{Output, note, progress_bar};
-use crate::audio::FrontEnd;
+use crate::audio::{self, Extractor, FrontEnd};
 use crate::data::{self, Dataset, LoadOptions, Source};
 use crate::error::{Error, Result};
 use crate::exec::thread_pool;
+use crate::graph::Plan;
 use clap::Args;
 use sonograd_kernels::Isa;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Songs of each genre in the built-in set.
@@ -117,6 +118,41 @@ impl DataArguments {
 /// The instruction set of the environment.
 pub(super) fn isa() -> Result<Isa> {
     Isa::from_environment().map_err(Error::Usage)
+}
+
+/// The instruction set that `--isa` names, else that of the environment.
+pub(super) fn isa_or(name: Option<&str>) -> Result<Isa> {
+    name.map_or_else(isa, |name| name.parse().map_err(Error::Usage))
+}
+
+/// A file's features in dB, segment after segment; an error names the file.
+pub(super) fn features_of(file: &Path, extractor: &Extractor) -> Result<Vec<f32>> {
+    let samples = audio::load(file)?;
+    let features = extractor.worker().features(&samples);
+    features.map_err(|error| match error {
+        Error::Data(reason) | Error::Usage(reason) => Error::file(file, reason),
+        error => error,
+    })
+}
+
+/// The number of a model's parameters: all of them, or those that training does not change.
+pub(super) fn parameters(plan: &Plan, all: bool) -> u64 {
+    let weights = plan.weights().iter();
+    weights
+        .filter(|weight| all || !weight.parameter.trainable)
+        .map(|weight| weight.range.len() as u64)
+        .sum()
+}
+
+/// What a source is called in a heading: its folder's name.
+pub(super) fn place(source: &Source) -> String {
+    match source {
+        Source::Folder { path, .. } => path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        ),
+        Source::BuiltIn { .. } => "the built-in set".into(),
+    }
 }
 
 /// What the data are, in a line.

@@ -72,6 +72,11 @@ impl Evaluate {
         )?;
         print_accuracies(output, &evaluation)?;
         print_genres(output, &evaluation)?;
+        output.text(format!(
+            "expected calibration error: {} by song, {} by segment",
+            percent(evaluation.song_calibration.ece),
+            percent(evaluation.calibration.ece)
+        ))?;
         output.object(&json!({
             "model": self.model,
             "part": part,
@@ -83,6 +88,7 @@ impl Evaluate {
             "macro_f1": evaluation.macro_f1,
             "loss": evaluation.segment_loss,
             "calibration_error": evaluation.calibration.ece,
+            "song_calibration_error": evaluation.song_calibration.ece,
             "segments": evaluation.segments,
             "songs": evaluation.songs,
             "genres": evaluation.genres,

@@ -1,7 +1,8 @@
 //! `sonograd features`: what the models see of a song.
 
+use super::common::features_of;
 use super::output::{Output, note};
-use crate::audio::{self, Extractor, FrontEnd};
+use crate::audio::{Extractor, FrontEnd};
 use crate::error::{Error, Result};
 use crate::io::{TensorFile, npy};
 use crate::report::spectrogram;
@@ -47,14 +48,7 @@ impl Features {
                 "--out {out}: the file's name ends in .npy, .safetensors or .png"
             )));
         }
-        let samples = audio::load(&self.file)?;
-        let features = Extractor::new(front_end)
-            .worker()
-            .features(&samples)
-            .map_err(|error| match error {
-                Error::Data(reason) | Error::Usage(reason) => Error::file(&self.file, reason),
-                error => error,
-            })?;
+        let features = features_of(&self.file, &Extractor::new(front_end))?;
         let (frames, mels) = (front_end.frames(), front_end.mels());
         let count = features.len() / front_end.shape().len();
         match kind.as_str() {

@@ -1,9 +1,9 @@
 //! `sonograd predict`: the genre of a song, second by second.
 
-use super::common::{ThreadArguments, isa, percent};
+use super::common::{ThreadArguments, features_of, isa, percent};
 use super::output::{Output, note};
-use crate::audio::{self, Extractor};
-use crate::error::{Error, Result};
+use crate::audio::Extractor;
+use crate::error::Result;
 use crate::exec::{Executor, SliceBatch};
 use crate::train::fit::PREDICT_BATCH;
 use crate::train::metrics::argmax;
@@ -123,14 +123,7 @@ fn answer<'a>(
 ) -> Result<(Answer<'a>, Vec<(&'a str, f64)>)> {
     let description = &model.description;
     let (genres, front_end) = (&description.genres, description.front_end);
-    let samples = audio::load(file)?;
-    let features = extractor
-        .worker()
-        .features(&samples)
-        .map_err(|error| match error {
-            Error::Data(reason) | Error::Usage(reason) => Error::file(file, reason),
-            error => error,
-        })?;
+    let features = features_of(file, extractor)?;
     let len = front_end.shape().len();
     let mut inputs = vec![0.0; features.len()];
     description.normalisation.apply(&features, &mut inputs);

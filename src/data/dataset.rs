@@ -4,6 +4,7 @@ use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Songs by genre and their features.
 ///
@@ -174,6 +175,39 @@ impl Dataset {
         self.left_out.sort_unstable();
         self.fingerprint = self.compute_fingerprint();
         Ok(self)
+    }
+
+    /// The set without the songs of these paths, which are listed as left out for this reason.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a genre has no other song.
+    pub fn without(&self, paths: &BTreeSet<String>, reason: &str) -> Result<Self> {
+        let mut dataset = Self {
+            left_out: self.left_out.clone(),
+            notes: self.notes.clone(),
+            stats: self.stats,
+            built_in: self.built_in,
+            ..Self::empty(self.genres.clone(), self.front_end)
+        };
+        for song in &self.songs {
+            if paths.contains(&song.path) {
+                dataset.left_out.push(LeftOut {
+                    path: song.path.clone(),
+                    reason: reason.into(),
+                });
+                continue;
+            }
+            let (first, length) = (song.first_segment, self.segment_len);
+            dataset.push(SongFeatures {
+                path: song.path.clone(),
+                genre: song.genre,
+                group: song.group.clone(),
+                content: song.content,
+                features: self.features[first * length..(first + song.segments) * length].to_vec(),
+            })?;
+        }
+        dataset.has_groups = self.has_groups;
+        dataset.finish()
     }
 
     /// The same songs with their genres numbered as in `genres`, which may have more.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use crate::audio;
 use crate::data::dataset::LeftOut;
-use crate::data::{names, synth};
+use crate::data::synth;
 use crate::error::{Error, Result};
+use crate::names;
 
 /// The songs of a source, by genre and then name.
 pub(super) struct Listing {

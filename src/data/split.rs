@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Dataset;
 use crate::data::fault_filtered::{self, List};
-use crate::data::names;
 use crate::error::{Error, Result};
+use crate::names;
 use crate::random::Random;
 
 mod divide;

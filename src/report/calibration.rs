@@ -6,8 +6,8 @@ use super::chart::{Axis, Frame, Unit, label};
 use super::page::{count, figure, percent};
 use crate::train::metrics::Calibration;
 
-/// The diagram: a bar a bin as high as its accuracy, a dashed box from there to its confidence, the number of answers above.
-pub(super) fn reliability(calibration: &Calibration) -> String {
+/// The diagram, under this caption: a bar a bin as high as its accuracy, a dashed box from there to its confidence, the number of answers above.
+pub(super) fn reliability(caption: &str, calibration: &Calibration) -> String {
     let axis = |title: &str| Axis::new(title, Unit::Percent).from_to(0.0, 1.0);
     let (x, y) = (
         axis("confidence of the answer"),
@@ -52,5 +52,5 @@ pub(super) fn reliability(calibration: &Calibration) -> String {
         "<path class=\"rule\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>\n</svg>",
         frame.left, frame.bottom, frame.right, frame.top
     );
-    figure("Confidence against accuracy, by segment", &svg)
+    figure(caption, &svg)
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chart::{Axis, LineChart, Rule, Series, Stroke, Unit};
 use super::confusion::confusion;
-use super::html::leak_warning;
+use super::html::{leak_warning, warning};
 use super::page::{
     Column, Settings, Text, count, duration, page, percent, percent_range, plural, section,
     settings, strip, table,
@@ -14,7 +14,7 @@ use super::page::{
 use crate::error::Result;
 use crate::io::atomic;
 use crate::train::history::History;
-use crate::train::metrics::{Evaluation, Spread, chance_of};
+use crate::train::metrics::{Evaluation, Pooled, Spread, chance_of};
 
 /// Everything that the comparison of several models shows. All texts are shown as they are: they need no escaping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,12 +25,16 @@ pub struct Comparison {
     pub data: String,
     /// How the songs were divided: the split, and how many seeds or folds.
     pub split: String,
+    /// How much of it is done, where it is not all: `5 of 30 runs are done`.
+    pub unfinished: Option<String>,
     /// Why the figures are not to be trusted, where the split lets parts of one song stand on both sides.
     pub leak_warning: Option<String>,
     /// One model a row, in the order of showing.
     pub rows: Vec<ModelRow>,
     /// What the split by segment adds; empty where it was not tried.
     pub leak: Vec<LeakRow>,
+    /// Runs that gave no figure, and why; they are in no mean.
+    pub failed: Vec<String>,
     /// All settings, in groups.
     pub settings: Vec<Settings>,
     /// The machine: its processor, instruction set and threads.
@@ -82,6 +86,11 @@ impl ModelRow {
         Spread::of(&self.runs.iter().map(figure).collect::<Vec<_>>())
     }
 
+    /// The answers of all runs put together song by song; `None` without runs.
+    pub fn pooled(&self) -> Option<Pooled> {
+        (!self.runs.is_empty()).then(|| Pooled::of(self.runs.iter().map(|run| &run.evaluation)))
+    }
+
     /// The songs' confusion matrices of all runs added up; empty without runs.
     ///
     /// Rows of runs with fewer genres count as far as they go.
@@ -122,15 +131,18 @@ pub fn render(comparison: &Comparison) -> String {
         .map(|(name, value)| (name.to_string(), value.clone()))
         .into(),
     };
+    let failed = (!comparison.failed.is_empty()).then(|| comparison.failed.join("; "));
     let groups: Vec<Settings> = std::iter::once(run)
         .chain(comparison.settings.iter().cloned())
         .collect();
     let body = [
         format!(
-            "<header>\n<h1>{}</h1>\n<p class=\"lead\">{} {}</p>\n{}</header>\n",
+            "<header>\n<h1>{}</h1>\n<p class=\"lead\">{} {}</p>\n{}{}{}</header>\n",
             Text(&comparison.title),
             Text(&comparison.data),
             Text(&comparison.split),
+            warning("Not finished.", comparison.unfinished.as_deref()),
+            warning("Runs without a figure, in no mean:", failed.as_deref()),
             leak_warning(comparison.leak_warning.as_deref())
         ),
         section("The models", &models(&comparison.rows)),
@@ -154,17 +166,6 @@ fn with_spread(spread: Option<Spread>) -> String {
         })
 }
 
-/// The interval to show: over runs where there are several, else the one run's own.
-fn interval(
-    row: &ModelRow,
-    spread: Option<Spread>,
-    own: fn(&Evaluation) -> (f64, f64),
-) -> Option<(f64, f64)> {
-    spread
-        .and_then(|spread| spread.interval)
-        .or_else(|| row.runs.first().map(|run| own(&run.evaluation)))
-}
-
 fn models(rows: &[ModelRow]) -> String {
     let several = rows.iter().any(|row| row.runs.len() > 1);
     let cells: Vec<Vec<String>> = rows
@@ -172,8 +173,9 @@ fn models(rows: &[ModelRow]) -> String {
         .map(|row| {
             let song = row.spread(|run| run.evaluation.song_accuracy);
             let segment = row.spread(|run| run.evaluation.segment_accuracy);
-            let song_interval = interval(row, song, |evaluation| evaluation.song_interval);
-            let segment_interval = interval(row, segment, |evaluation| evaluation.segment_interval);
+            let pooled = row.pooled();
+            let song_interval = pooled.map(|pooled| pooled.song_interval);
+            let segment_interval = pooled.map(|pooled| pooled.segment_interval);
             let chance = row
                 .runs
                 .first()
@@ -214,16 +216,28 @@ fn models(rows: &[ModelRow]) -> String {
         ("Answer", Column::Number),
     ];
     let note = if several {
-        "Figures are means over the runs, with the sample standard deviation after ±; the interval is that of the mean, by \
-         Student's t. It covers what another seed or fold changes; where all runs are judged by the same songs, it does not cover the luck \
-         of these songs."
+        "Figures are means over the runs, with the sample standard deviation after ±: what another seed or fold changes. \
+         The interval is about the songs: each distinct song counts once, with all its answers, however many runs judged it \
+         (Wilson's interval with songs as clusters); more runs do not make it narrower by themselves."
     } else {
         "One run a model: the intervals are those of its figures, Wilson's for songs, and for segments \
          one that counts songs, not segments, as independent."
     };
+    let distinct = rows
+        .iter()
+        .find_map(ModelRow::pooled)
+        .map_or(String::new(), |pooled| {
+            format!(
+                " {} judged.",
+                match pooled.songs {
+                    1 => "1 song is".into(),
+                    songs => format!("{} distinct songs are", count(songs as u64)),
+                }
+            )
+        });
     table(&columns, &cells)
         + &format!(
-            "<p class=\"note\">{note} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; the last column is \
+            "<p class=\"note\">{note}{distinct} The dashed tick is chance: to name the most frequent genre always. Macro F1 is the songs'; the last column is \
              the time of an answer for one segment.</p>\n"
         )
 }
@@ -312,7 +326,7 @@ fn leak(rows: &[LeakRow]) -> String {
     section(
         "What the leak is worth",
         &("<p>Segment accuracy of the same models under two splits. By segment, parts of one song stand in training and validation, and a \
-           model may know the song instead of the genre; by song, it has heard nothing of the songs that it is judged by. The \
+           model may know the song instead of the genre; by song, or by whole groups of songs, it has heard nothing of those that it is judged by. The \
            difference, in points, is how much the split by segment flatters.</p>\n"
             .to_string()
             + &table(

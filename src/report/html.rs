@@ -99,10 +99,16 @@ fn header(report: &RunReport) -> String {
 
 /// The box that says that figures are too good.
 pub(super) fn leak_warning(leak: Option<&str>) -> String {
-    leak.map_or(String::new(), |leak| {
+    warning("These figures are inflated.", leak)
+}
+
+/// A box with a warning, where there is one.
+pub(super) fn warning(head: &str, text: Option<&str>) -> String {
+    text.map_or(String::new(), |text| {
         format!(
-            "<p class=\"warning\" role=\"note\"><b>These figures are inflated.</b> {}</p>\n",
-            Text(leak)
+            "<p class=\"warning\" role=\"note\"><b>{}</b> {}</p>\n",
+            Text(head),
+            Text(text)
         )
     })
 }
@@ -144,7 +150,14 @@ fn headline(report: &RunReport) -> String {
             format!("{:.3}", evaluation.segment_loss),
             "cross-entropy, segments",
         ),
-        (percent(evaluation.calibration.ece), "calibration error"),
+        (
+            percent(evaluation.song_calibration.ece),
+            "calibration error, songs",
+        ),
+        (
+            percent(evaluation.calibration.ece),
+            "calibration error, segments",
+        ),
     ];
     if !report.history.0.is_empty() {
         facts.push((count(report.history.0.len() as u64), "epochs"));
@@ -296,15 +309,15 @@ fn genre_table(evaluation: &Evaluation) -> String {
 }
 
 fn calibration(evaluation: &Evaluation) -> String {
-    let calibration = &evaluation.calibration;
-    let bin = calibration
+    let (segments, songs) = (&evaluation.calibration, &evaluation.song_calibration);
+    let bin = segments
         .bins
         .iter()
         .filter(|bin| bin.count > 0)
         .max_by_key(|bin| bin.count);
     let example = bin.map_or(String::new(), |bin| {
         format!(
-            " Of the {} answers with a confidence of {:.0} to {:.0}\u{202F}%, {} are right.",
+            " Of the {} answers for segments with a confidence of {:.0} to {:.0}\u{202F}%, {} are right.",
             count(bin.count),
             100.0 * bin.lo,
             100.0 * bin.hi,
@@ -312,12 +325,15 @@ fn calibration(evaluation: &Evaluation) -> String {
         )
     });
     format!(
-        "<div class=\"grid\">\n{}<div>\n<p>The expected calibration error is <b>{}</b>: on average, the confidence of an answer \
-         and its chance of being right lie that far apart.{example}</p>\n<p class=\"note\">A bar is the share of right \
+        "<p>The expected calibration error is <b>{}</b> by song and <b>{}</b> by segment: on average, the confidence of an answer \
+         and its chance of being right lie that far apart. With few answers a part of it is chance.{example}</p>\n\
+         <div class=\"grid\">\n{}{}</div>\n<p class=\"note\">A bar is the share of right \
          answers among those of one range of confidence, the number above it how many they are. The dashed box reaches from there to their \
-         mean confidence; on the diagonal both are equal. (Guo et al. 2017, 10 bins of equal width.)</p>\n</div>\n</div>\n",
-        reliability(calibration),
-        percent(calibration.ece)
+         mean confidence; on the diagonal both are equal. (Guo et al. 2017, 10 bins of equal width.)</p>\n",
+        percent(songs.ece),
+        percent(segments.ece),
+        reliability("Confidence against accuracy, by song", songs),
+        reliability("Confidence against accuracy, by segment", segments),
     )
 }
 

@@ -182,6 +182,8 @@ pub(super) fn comparison(runs: usize) -> Comparison {
         data: "200 songs of 8 genres from genres.".into(),
         split: format!("By song, {runs} seed(s)."),
         leak_warning: None,
+        unfinished: None,
+        failed: Vec::new(),
         rows: models
             .iter()
             .enumerate()

@@ -116,6 +116,20 @@ impl Batch for Segments<'_> {
     }
 }
 
+/// Refuses a batch that the training part cannot fill.
+///
+/// # Errors
+/// [`Error::Usage`] with the largest one that it can.
+pub fn check_batch(batch_size: usize, segments: usize) -> Result<()> {
+    if batch_size <= segments {
+        return Ok(());
+    }
+    Err(Error::Usage(format!(
+        "a batch of {batch_size} is larger than the training part of {segments} segments: \
+         --batch-size {segments} or smaller"
+    )))
+}
+
 /// Trains the executor's weights on the split's training part.
 ///
 /// # Errors
@@ -130,12 +144,7 @@ pub fn fit(
     tell: &mut (dyn FnMut(Progress<'_>) + Send),
 ) -> Result<Fitted> {
     let (segments, batch_size) = (split.train.len(), options.batch_size);
-    if batch_size > segments {
-        return Err(Error::Usage(format!(
-            "a batch of {batch_size} is larger than the training part of {segments} segments: \
-             --batch-size {segments} or smaller"
-        )));
-    }
+    check_batch(batch_size, segments)?;
     if options.epochs == 0 {
         return Err(Error::Usage("0 epochs: at least 1 is wanted".into()));
     }

@@ -8,11 +8,13 @@ use crate::error::{Error, Result};
 
 mod calibration;
 mod interval;
+mod pooled;
 mod score;
 mod vote;
 
 pub use calibration::{Calibration, CalibrationBin};
 pub use interval::{Spread, Z_975, cluster_wilson, student_t_975, wilson};
+pub use pooled::Pooled;
 pub use score::{Score, accuracy_of, chance_of, macro_f1, scores};
 pub use vote::{SongAnswer, Vote, argmax};
 
@@ -65,6 +67,10 @@ pub struct Evaluation {
     pub per_genre: Vec<GenreScore>,
     /// How far the segments' probabilities can be believed.
     pub calibration: Calibration,
+    /// How far the songs' probabilities can be believed.
+    pub song_calibration: Calibration,
+    /// Every song judged, in the order of [`SegmentPredictions::song_paths`].
+    pub judged: Vec<JudgedSong>,
     /// The songs named wrongly, the surest answers first.
     pub wrong_songs: Vec<WrongSong>,
 }
@@ -78,6 +84,19 @@ pub struct GenreScore {
     pub songs: Score,
     /// By segment.
     pub segments: Score,
+}
+
+/// What became of one song.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedSong {
+    /// The file.
+    pub path: String,
+    /// Whether it was named rightly.
+    pub right: bool,
+    /// The number of its segments named rightly.
+    pub segments_right: u64,
+    /// The number of its segments.
+    pub segments: u64,
 }
 
 /// A song that was named wrongly.
@@ -123,7 +142,7 @@ pub fn evaluate(predictions: &SegmentPredictions<'_>, vote: Vote) -> Result<Eval
     }
 
     let mut confusion_songs = vec![vec![0u64; classes]; classes];
-    let mut right_of_song = Vec::new();
+    let (mut judged, mut sure_of_song) = (Vec::new(), Vec::new());
     let mut wrong_songs = Vec::new();
     for (song, segments) in members.iter().enumerate().filter(|(_, m)| !m.is_empty()) {
         let genre = song_genres[song];
@@ -132,7 +151,14 @@ pub fn evaluate(predictions: &SegmentPredictions<'_>, vote: Vote) -> Result<Eval
             .iter()
             .filter(|&&segment| argmax(rows[segment]) == genre)
             .count() as u64;
-        right_of_song.push((right, segments.len() as u64));
+        judged.push(JudgedSong {
+            path: song_paths[song].clone(),
+            right: answer.genre == genre,
+            segments_right: right,
+            segments: segments.len() as u64,
+        });
+        let confidence = answer.probabilities[answer.genre] as f32;
+        sure_of_song.push((confidence, answer.genre == genre));
         confusion_songs[genre][answer.genre] += 1;
         if answer.genre != genre {
             wrong_songs.push(WrongSong {
@@ -151,17 +177,21 @@ pub fn evaluate(predictions: &SegmentPredictions<'_>, vote: Vote) -> Result<Eval
             .then_with(|| a.path.cmp(&b.path))
     });
 
-    let judged = right_of_song.len() as u64;
+    let songs = judged.len() as u64;
+    let right_of_song: Vec<(u64, u64)> = judged
+        .iter()
+        .map(|song| (song.segments_right, song.segments))
+        .collect();
     let by_song = scores(&confusion_songs);
     let by_segment = scores(&confusion_segments);
     Ok(Evaluation {
         vote,
         segments: rows.len() as u64,
-        songs: judged,
+        songs,
         segment_accuracy: accuracy_of(&confusion_segments),
         segment_interval: cluster_wilson(&right_of_song),
         song_accuracy: accuracy_of(&confusion_songs),
-        song_interval: wilson(judged - wrong_songs.len() as u64, judged),
+        song_interval: wilson(songs - wrong_songs.len() as u64, songs),
         segment_loss: cross_entropy(probabilities, &labels, classes),
         macro_f1: macro_f1(&confusion_songs),
         segment_macro_f1: macro_f1(&confusion_segments),
@@ -179,8 +209,10 @@ pub fn evaluate(predictions: &SegmentPredictions<'_>, vote: Vote) -> Result<Eval
             let answer = argmax(row);
             (row[answer], answer == label)
         })),
+        song_calibration: Calibration::of(sure_of_song),
         confusion_segments,
         confusion_songs,
+        judged,
         wrong_songs,
         genres: genres.to_vec(),
     })

@@ -11,7 +11,8 @@ use crate::tensor::Tensor;
 use std::sync::Arc;
 
 /// `train/input`, `train/target`, `validation/input`, `validation/target` (segments normalised, targets one-hot),
-/// `order/<epoch>` (rows of the training part, epochs from 0) and `param/<layer>.<weight>` (Keras' layouts).
+/// `train/song`, `validation/song` (which song each row is from, numbers of the set), `order/<epoch>` (rows of the training part, epochs from 0) and `param/<layer>.<weight>` (Keras' layouts). Metadata: `model`, `classes`, `batch_size`, `width`, `epochs`, and `patience`,
+/// 0 where training does not stop early.
 ///
 /// # Errors
 /// As [`super::run::run`].
@@ -41,6 +42,9 @@ pub fn export(
             input.data_mut(),
             target.data_mut(),
         );
+        let songs = indices.iter().map(|&i| dataset.song_of(i as usize) as f32);
+        let songs = Tensor::new([indices.len()], songs.collect())?;
+        file.tensors.insert(format!("{part}/song"), songs);
         file.tensors.insert(format!("{part}/input"), input);
         file.tensors.insert(format!("{part}/target"), target);
     }
@@ -70,6 +74,8 @@ pub fn export(
         ("classes", size.classes.to_string()),
         ("batch_size", options.batch_size.to_string()),
         ("width", options.width.to_string()),
+        ("epochs", options.epochs.to_string()),
+        ("patience", options.patience.unwrap_or(0).to_string()),
     ] {
         file.metadata.insert(name.into(), value);
     }

@@ -114,7 +114,7 @@ fn a_folder_that_cannot_be_written_is_refused_before_training() {
 fn every_command_has_examples_in_its_help() {
     let place = Place::new();
     let commands = [
-        "train", "evaluate", "predict", "features", "models", "synth", "verify",
+        "train", "compare", "evaluate", "predict", "features", "models", "synth", "verify",
     ];
     for command in commands {
         let help = place.run(&format!("{command} --help")).done().out;

@@ -79,6 +79,35 @@ fn a_run_without_json_is_for_people() {
     assert!(said.err.contains("epoch 2/2"), "{}", said.err);
 }
 
+/// What another framework needs to train and judge alike.
+#[test]
+fn a_problem_says_which_song_a_row_is_from_and_when_to_stop() {
+    let place = Place::with_music();
+    place
+        .train("run", "--problem p.safetensors --patience 3")
+        .done();
+    let bytes = place.read("p.safetensors");
+    let file = sonograd::io::TensorFile::from_bytes(&bytes, std::path::Path::new("p")).unwrap();
+    let given: Vec<&str> = ["model", "epochs", "patience", "batch_size"]
+        .iter()
+        .map(|key| file.metadata[*key].as_str())
+        .collect();
+    assert_eq!(given, ["parallel", "2", "3", "4"]);
+    let mut songs = Vec::new();
+    for part in ["train", "validation"] {
+        let of_row = file.tensors[&format!("{part}/song")].data();
+        let targets = file.tensors[&format!("{part}/target")].data();
+        // Four songs of two segments each; two rows of a song stand together and have its genre.
+        assert_eq!(of_row.len(), 8);
+        for (rows, targets) in of_row.chunks(2).zip(targets.chunks(4)) {
+            assert_eq!((rows[0], &targets[..2]), (rows[1], &targets[2..]));
+            songs.push(rows[0] as usize);
+        }
+    }
+    songs.sort_unstable();
+    assert_eq!(songs, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
 #[test]
 fn runs_without_out_are_numbered() {
     let place = Place::with_music();

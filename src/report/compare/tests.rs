@@ -65,10 +65,13 @@ fn odd_comparisons_are_drawn() {
     comparison.rows[2].runs[0].train_seconds = f64::NAN;
     comparison.rows[2].predict_one_ms = Some(f64::INFINITY);
     comparison.leak_warning = Some("<i>leak".into());
+    comparison.unfinished = Some("3 of 10 runs are done".into());
+    comparison.failed = vec!["window, seed <1>: NaN".into()];
     let html = render(&comparison);
     well_formed(&html);
     assert!(!html.contains("What the leak is worth") && html.contains("inflated"));
     assert!(html.contains("&lt;script&gt;&amp;"));
+    assert!(html.contains("3 of 10 runs") && html.contains("window, seed &lt;1&gt;: NaN"));
 
     comparison.rows.clear();
     well_formed(&render(&comparison));

@@ -23,7 +23,7 @@ fn a_run_is_whole_and_well_formed() {
             .filter(|node| node.has_tag_name(("http://www.w3.org/1999/xhtml", name)))
             .count()
     };
-    assert_eq!((count("h1"), count("main"), count("figure")), (1, 1, 5));
+    assert_eq!((count("h1"), count("main"), count("figure")), (1, 1, 6));
     let text = text(&html);
     let evaluation = &report.evaluation;
     for expected in [
@@ -31,6 +31,7 @@ fn a_run_is_whole_and_well_formed() {
         &percent(evaluation.song_accuracy),
         &percent_range(evaluation.segment_interval),
         &percent(evaluation.calibration.ece),
+        &percent(evaluation.song_calibration.ece),
         "jazz/jazz.00054.wav",
         "the header is cut off",
         "1 min 14 s",

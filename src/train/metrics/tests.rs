@@ -112,6 +112,32 @@ fn figures_are_scikit_learns() {
 }
 
 #[test]
+fn songs_are_calibrated_by_their_own_confidence() {
+    let probabilities = [
+        [0.9, 0.1, 0.0],
+        [0.9, 0.1, 0.0],
+        [0.1, 0.1, 0.8],
+        [0.6, 0.4, 0.0],
+    ];
+    let case = Case::new(
+        &["a", "b", "c"],
+        probabilities.as_flattened(),
+        &[0, 0, 1, 1],
+        &[0, 2],
+    );
+    let ours = case.evaluate(Vote::Mean).unwrap();
+    // Songs: right with 0.9 and with (0.8 + 0) / 2. Segments: right with 0.9, 0.9 and 0.8, wrong with 0.6.
+    close(ours.song_calibration.ece, (0.1 + 0.6) / 2.0, 1e-6);
+    close(ours.calibration.ece, (0.1 + 0.1 + 0.2 + 0.6) / 4.0, 1e-6);
+    let right: Vec<(u64, bool)> = ours
+        .judged
+        .iter()
+        .map(|song| (song.segments_right, song.right))
+        .collect();
+    assert_eq!(right, [(2, true), (1, true)]);
+}
+
+#[test]
 fn the_segment_interval_is_the_cluster_robust_one() {
     let recorded = recorded();
     let ours = recorded_case(&recorded).evaluate(Vote::Mean).unwrap();

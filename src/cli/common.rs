@@ -2,7 +2,7 @@
 
 use super::output::{Output, note, progress_bar};
 use crate::audio::{self, Extractor, FrontEnd};
-use crate::data::{self, Dataset, LoadOptions, Source};
+use crate::data::{self, Dataset, LoadOptions, MemoryLimit, Source};
 use crate::error::{Error, Result};
 use crate::exec::thread_pool;
 use crate::graph::Plan;
@@ -38,6 +38,11 @@ pub(super) struct DataArguments {
     /// Decode and analyse every song anew, and store nothing
     #[arg(long)]
     pub(super) no_cache: bool,
+
+    /// Features kept in memory; where there are more, all of them stand in a file without a name in the cache's folder (or
+    /// the system's, with --no-cache), which the system reads in as needed
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(super) memory: u64,
 }
 
 /// How many threads.
@@ -98,6 +103,10 @@ impl DataArguments {
         };
         let options = LoadOptions {
             strict: self.strict,
+            memory: Some(MemoryLimit {
+                bytes: self.memory.saturating_mul(1 << 20),
+                folder: spill_folder(cache.as_deref()),
+            }),
             cache,
             progress: Some(&progress),
         };
@@ -113,6 +122,12 @@ impl DataArguments {
         }
         Ok(dataset)
     }
+}
+
+/// Where features go that memory does not take: the cache's folder, or the system's for temporary files.
+fn spill_folder(cache: Option<&Path>) -> PathBuf {
+    let cache = cache.filter(|folder| std::fs::create_dir_all(folder).is_ok());
+    cache.map_or_else(std::env::temp_dir, Path::to_path_buf)
 }
 
 /// The instruction set of the environment.

@@ -1,7 +1,9 @@
 //! Every instruction set's fused convolution against the oracle in f64, and against its unfused parts.
 
 use proptest::prelude::*;
-use sonograd_kernels::{Activation, Conv2dShape, ConvBlock, Kernels, PoolShape, reference};
+use sonograd_kernels::{
+    Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Kernels, PoolShape, reference,
+};
 
 /// Marks what no kernel may touch.
 const SENTINEL: f32 = 12345.0;
@@ -73,6 +75,26 @@ impl Problem {
             block,
             samples,
         }
+    }
+
+    /// The output without codes.
+    fn predict(&self, kernels: &Kernels) -> Vec<f32> {
+        let (block, lanes) = (&self.block, kernels.lanes());
+        let mut packed = vec![f32::NAN; block.packed_len(lanes)];
+        kernels.conv_block_pack(block, &self.kernel, &mut packed);
+        let mut output = vec![f32::NAN; self.samples * block.output_len()];
+        let mut scratch = vec![f32::NAN; block.forward_scratch_len(lanes)];
+        kernels.conv_block_forward(
+            block,
+            self.samples,
+            &self.input,
+            &packed,
+            &self.bias,
+            &mut output,
+            &mut [],
+            &mut scratch,
+        );
+        output
     }
 
     fn run(&self, kernels: &Kernels) -> Run {
@@ -277,11 +299,22 @@ impl Problem {
         }
     }
 
+    /// The same problem by each algorithm.
+    fn by_algorithm(&self) -> impl Iterator<Item = Self> {
+        ConvAlgorithm::ALL.iter().map(|&algorithm| {
+            let mut problem = self.clone();
+            problem.block.algorithm = Some(algorithm);
+            problem
+        })
+    }
+
     fn check(&self) {
-        for kernels in Kernels::available() {
-            let run = self.run(kernels);
-            self.check_forward(kernels, &run);
-            self.check_unfused(kernels, &run);
+        for problem in self.by_algorithm() {
+            for kernels in Kernels::available() {
+                let run = problem.run(kernels);
+                problem.check_forward(kernels, &run);
+                problem.check_unfused(kernels, &run);
+            }
         }
     }
 }
@@ -414,6 +447,7 @@ fn the_models_own_layers() {
             conv,
             activation,
             pool,
+            algorithm: None,
         };
         Problem::new(block, 1, noise(seed as u64)).check();
     }
@@ -426,16 +460,12 @@ fn empty_codes_leave_the_output_alone() {
         conv,
         activation: LEAKY,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
+        algorithm: None,
     };
-    let problem = Problem::new(block, 2, noise(3));
-    for kernels in Kernels::available() {
-        let mut packed = vec![f32::NAN; block.packed_len(kernels.lanes())];
-        kernels.conv_block_pack(&block, &problem.kernel, &mut packed);
-        let mut output = vec![f32::NAN; 2 * block.output_len()];
-        let mut scratch = vec![f32::NAN; block.forward_scratch_len(kernels.lanes())];
-        let (x, b) = (&problem.input, &problem.bias);
-        kernels.conv_block_forward(&block, 2, x, &packed, b, &mut output, &mut [], &mut scratch);
-        assert_eq!(output, problem.run(kernels).output);
+    for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
+        for kernels in Kernels::available() {
+            assert_eq!(problem.predict(kernels), problem.run(kernels).output);
+        }
     }
 }
 
@@ -446,6 +476,8 @@ fn any_codes_are_safe() {
         conv,
         activation: Activation::Relu,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
+        // The others refuse them.
+        algorithm: Some(ConvAlgorithm::Direct),
     };
     let problem = Problem::new(block, 1, noise(4));
     for kernels in Kernels::available() {
@@ -484,17 +516,67 @@ fn nan_is_not_swallowed_by_relu() {
         conv: conv(3, 40, (1, 3), (3, 3), true),
         activation: Activation::Relu,
         pool: None,
+        algorithm: None,
     };
     let mut problem = Problem::new(block, 1, noise(5));
     problem.bias.fill(f32::NAN);
-    for kernels in Kernels::available() {
-        let mut packed = vec![0.0; block.packed_len(kernels.lanes())];
-        kernels.conv_block_pack(&block, &problem.kernel, &mut packed);
-        let mut output = vec![0.0; block.output_len()];
-        let mut scratch = vec![0.0; block.forward_scratch_len(kernels.lanes())];
-        let (x, b) = (&problem.input, &problem.bias);
-        kernels.conv_block_forward(&block, 1, x, &packed, b, &mut output, &mut [], &mut scratch);
-        assert!(output.iter().all(|x| x.is_nan()), "{kernels:?}");
+    for problem in problem.by_algorithm() {
+        for kernels in Kernels::available() {
+            let output = problem.predict(kernels);
+            assert!(output.iter().all(|x| x.is_nan()), "{kernels:?}");
+        }
+    }
+}
+
+#[test]
+fn many_samples_and_large_ones_are_cut_into_products() {
+    for (conv, samples) in [
+        // More samples than share a product, and a product's rows that end within a sample.
+        (conv(1, 5, (3, 4), (1, 2), true), 131),
+        (conv(1, 5, (128, 33), (1, 3), true), 37),
+        (conv(40, 41, (24, 5), (3, 3), true), 2),
+        // Windows read in place, and the same that are padded.
+        (conv(1, 50, (7, 9), (1, 4), false), 5),
+        (conv(1, 50, (7, 9), (1, 4), true), 5),
+    ] {
+        for pool in [None, Some(pool(&conv, (1, 2), (1, 2)))] {
+            let activation = LEAKY;
+            let block = ConvBlock {
+                conv,
+                activation,
+                pool,
+                algorithm: None,
+            };
+            Problem::new(block, samples, noise(6)).check();
+        }
+    }
+}
+
+#[test]
+fn a_rule_chooses_where_nothing_is_asked_for() {
+    let plain = ConvBlock {
+        conv: conv(1, 5, (128, 256), (1, 2), true),
+        activation: Activation::Relu,
+        pool: None,
+        algorithm: None,
+    };
+    let pooled = ConvBlock {
+        pool: Some(pool(&plain.conv, (1, 2), (1, 2))),
+        ..plain
+    };
+    let few_filters = ConvBlock {
+        conv: conv(1, 80, (80, 6), (1, 4), false),
+        ..plain
+    };
+    let asked = ConvBlock {
+        algorithm: Some(ConvAlgorithm::Naive),
+        ..plain
+    };
+    for lanes in [4, 8, 16] {
+        assert_eq!(plain.algorithm(lanes), ConvAlgorithm::Im2colGemm);
+        assert_eq!(pooled.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(few_filters.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(asked.algorithm(lanes), ConvAlgorithm::Naive);
     }
 }
 
@@ -540,6 +622,7 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     conv: shape,
                     activation,
                     pool,
+                    algorithm: None,
                 }
             },
         )
@@ -557,15 +640,17 @@ proptest! {
     fn ties_and_sums_of_whole_numbers_are_exact(block in blocks(), seed in any::<u64>()) {
         let block = ConvBlock { activation: Activation::Linear, ..block };
         let problem = Problem::new(block, 2, whole(seed));
-        for kernels in Kernels::available() {
-            let run = problem.run(kernels);
-            let (map, _) = problem.oracle();
-            let (output, codes) = match &block.pool {
-                None => (map, Vec::new()),
-                Some(pool) => reference::max_pool_forward(pool, 2, &map),
-            };
-            prop_assert_eq!(f64s(&run.output), output, "{:?} {:?}", kernels, block);
-            prop_assert_eq!(&run.codes, &codes, "{:?} {:?}", kernels, block);
+        let (map, _) = problem.oracle();
+        let (output, codes) = match &block.pool {
+            None => (map, Vec::new()),
+            Some(pool) => reference::max_pool_forward(pool, 2, &map),
+        };
+        for problem in problem.by_algorithm() {
+            for kernels in Kernels::available() {
+                let run = problem.run(kernels);
+                prop_assert_eq!(&f64s(&run.output), &output, "{:?} {:?}", kernels, problem.block);
+                prop_assert_eq!(&run.codes, &codes, "{:?} {:?}", kernels, problem.block);
+            }
         }
     }
 

@@ -1,4 +1,6 @@
-//! Convolution fused with bias, activation and max pooling, forward and backward.
+//! Convolution with bias, activation and max pooling, forward and backward, by one of several [`ConvAlgorithm`]s.
+//!
+//! The direct kernels fuse all of it:
 //!
 //! ```text
 //! forward, a sample:                              backward, a sample:

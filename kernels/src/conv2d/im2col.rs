@@ -199,7 +199,7 @@ pub(super) fn forward(
     }
 }
 
-/// Adds to `d_kernel`; sets `d_input`.
+/// Sets `d_kernel`, or adds to it where `accumulate`; sets `d_input`.
 pub(super) fn backward(
     kernels: &Kernels,
     algorithm: ConvAlgorithm,
@@ -210,6 +210,7 @@ pub(super) fn backward(
     d_map: &[f32],
     mut d_input: Option<&mut [f32]>,
     d_kernel: &mut [f32],
+    accumulate: bool,
     windows: &mut [f32],
     d_windows: &mut [f32],
     scratch: &mut [f32],
@@ -221,14 +222,15 @@ pub(super) fn backward(
     }
     for (block, d_map) in d_map.chunks(cut.rows * filters).enumerate() {
         let (first, rows) = (block * cut.rows, d_map.len() / filters);
+        let add = accumulate || block > 0;
         let d_map = Matrix::row_major(d_map, filters);
         let a = cut.windows(conv, input, first, rows, windows).transposed();
         if own {
             kernels.gemm(
-                depth, filters, rows, a, d_map, d_kernel, filters, true, scratch,
+                depth, filters, rows, a, d_map, d_kernel, filters, add, scratch,
             );
         } else {
-            matrixmultiply_gemm(depth, filters, rows, a, d_map, d_kernel, filters, true);
+            matrixmultiply_gemm(depth, filters, rows, a, d_map, d_kernel, filters, add);
         }
         let Some(d_input) = &mut d_input else {
             continue;

@@ -144,8 +144,11 @@ pub(super) fn backward(
     let (conv, cut) = (&block.conv, Cut::new(&block.conv));
     let parts = Parts::new(block, algorithm, &cut, kernels.lanes());
     let [map, pooled, group_d_bias, windows, d_windows, gemm] = parts.split(scratch);
-    d_kernel.fill(0.0);
     d_bias.fill(0.0);
+    // Products set it; plain loops, and a batch of no samples, do not.
+    if algorithm == ConvAlgorithm::Naive || d_output.is_empty() {
+        d_kernel.fill(0.0);
+    }
     let (len, filters) = (block.output_len(), conv.out_channels);
     for (group, d_output) in d_output.chunks(cut.samples * len).enumerate() {
         let (first, samples) = (group * cut.samples, d_output.len() / len);
@@ -171,8 +174,19 @@ pub(super) fn backward(
             naive::backward(conv, samples, input, packed, gradient, d_input, d_kernel);
         } else {
             im2col::backward(
-                kernels, algorithm, conv, &cut, input, packed, gradient, d_input, d_kernel,
-                windows, d_windows, gemm,
+                kernels,
+                algorithm,
+                conv,
+                &cut,
+                input,
+                packed,
+                gradient,
+                d_input,
+                d_kernel,
+                group > 0,
+                windows,
+                d_windows,
+                gemm,
             );
         }
     }

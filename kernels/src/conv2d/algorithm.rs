@@ -52,16 +52,21 @@ impl ConvAlgorithm {
         }
     }
 
-    /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a block without a pool whose filters
-    /// fill two registers and whose windows hold at least [`GEMM_DEPTH`] values, [`Direct`](Self::Direct) for every other.
+    /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
+    /// without a pool whose filters fill two registers and whose windows hold at least 32 values, [`Direct`](Self::Direct)
+    /// for every other.
     ///
     /// Behind a pool at most one gradient in two is not 0, and the direct kernels multiply those alone; without one they
     /// read the weights, or the image, from memory for every entry of their lists, where a GEMM holds a tile of the
     /// product in registers. Few filters leave the columns of a GEMM's tile empty, short windows leave it little to do
-    /// for each value that it writes.
+    /// for each value that it writes. Convolutions over an image stay direct with and without their pool: a GEMM adds up
+    /// in another order, and a pool on its own would judge near ties otherwise than the one that is fused.
     pub fn choose(block: &ConvBlock, lanes: usize) -> ConvAlgorithm {
         let conv = &block.conv;
-        if block.pool.is_none() && conv.out_channels >= 2 * lanes && conv.window_len() >= GEMM_DEPTH
+        if block.pool.is_none()
+            && conv.height == 1
+            && conv.out_channels >= 2 * lanes
+            && conv.window_len() >= GEMM_DEPTH
         {
             ConvAlgorithm::Im2colGemm
         } else {

@@ -88,7 +88,7 @@ fn passes(
     let mut d_kernel = AlignedVec::zeros(conv.kernel_len());
     let mut d_bias = AlignedVec::zeros(conv.out_channels);
     let mut shards: Vec<_> = (0..BATCH / SAMPLES).map(|_| Shard::new(&block)).collect();
-    let mut forward = |shard: &mut Shard, scratch: &mut [f32]| {
+    let forward = |shard: &mut Shard, scratch: &mut [f32]| {
         kernels.conv_block_forward(
             &block,
             SAMPLES,

@@ -1,4 +1,6 @@
-//! Convolution fused with bias, activation and max pooling, forward and backward.
+//! Convolution with bias, activation and max pooling, forward and backward, by one of several [`ConvAlgorithm`]s.
+//!
+//! The direct kernels fuse all of it:
 //!
 //! ```text
 //! forward, a sample:                              backward, a sample:
@@ -11,20 +13,26 @@
 //! The full-resolution map lives in the ring alone, and its gradient only as lists of non-zero values: a 3 x 3 pool
 //! of stride 2 leaves about one value in six, so backward does a sixth of the dense work.
 
+mod algorithm;
 mod backward;
 mod direct;
 mod few_filters;
 mod forward;
+mod im2col;
 mod input_gradient;
 mod lists;
+mod naive;
 mod narrow_gradient;
 mod one_channel;
 mod pack;
 mod weight_gradient;
+mod whole_map;
 
 use crate::activation::Activation;
 use crate::pool::PoolShape;
+use crate::table::Kernels;
 
+pub use self::algorithm::ConvAlgorithm;
 pub(crate) use self::backward::backward;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
@@ -89,6 +97,11 @@ impl Conv2dShape {
         self.kernel_width * self.in_channels
     }
 
+    /// Values of one output pixel's window.
+    fn window_len(&self) -> usize {
+        self.kernel_height * self.run()
+    }
+
     /// True where every tap of every output lies inside the image.
     fn is_inside(&self) -> bool {
         self.pad_top == 0
@@ -127,6 +140,8 @@ pub struct ConvBlock {
     pub activation: Activation,
     /// The pool, whose input is the convolution's output.
     pub pool: Option<PoolShape>,
+    /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
+    pub algorithm: Option<ConvAlgorithm>,
 }
 
 impl ConvBlock {
@@ -145,19 +160,35 @@ impl ConvBlock {
         self.pool.map_or(0, |pool| pool.output_len())
     }
 
+    /// The algorithm that computes the block with registers of `lanes` values.
+    pub fn algorithm(&self, lanes: usize) -> ConvAlgorithm {
+        self.algorithm
+            .unwrap_or_else(|| ConvAlgorithm::choose(self, lanes))
+    }
+
     /// Values of the packed kernel, for registers of `lanes` values.
     pub fn packed_len(&self, lanes: usize) -> usize {
-        pack::Packed::new(&self.conv, lanes).len
+        match self.algorithm(lanes) {
+            ConvAlgorithm::Direct => pack::Packed::new(&self.conv, lanes).len,
+            ConvAlgorithm::Im2colGemm => im2col::packed_kernel_len(&self.conv, lanes),
+            ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => self.conv.kernel_len(),
+        }
     }
 
-    /// Values of scratch that [`Kernels::conv_block_forward`](crate::Kernels::conv_block_forward) needs.
+    /// Values of scratch that [`Kernels::conv_block_forward`] needs.
     pub fn forward_scratch_len(&self, lanes: usize) -> usize {
-        forward::Scratch::new(self, lanes).len
+        match self.algorithm(lanes) {
+            ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
+            algorithm => whole_map::scratch_len(self, algorithm, lanes),
+        }
     }
 
-    /// Values of scratch that [`Kernels::conv_block_backward`](crate::Kernels::conv_block_backward) needs.
+    /// Values of scratch that [`Kernels::conv_block_backward`] needs.
     pub fn backward_scratch_len(&self, lanes: usize) -> usize {
-        backward::Scratch::new(self, lanes).len
+        match self.algorithm(lanes) {
+            ConvAlgorithm::Direct => backward::Scratch::new(self, lanes).len,
+            algorithm => whole_map::scratch_len(self, algorithm, lanes),
+        }
     }
 
     /// The pool, or one of 1 x 1 pixels that changes nothing.
@@ -192,6 +223,103 @@ impl ConvBlock {
                 "the pool's input channels"
             );
         }
+    }
+}
+
+impl Kernels {
+    /// Packs an HWIO kernel for forward and backward; `packed` holds
+    /// [`packed_len`](ConvBlock::packed_len)([`lanes`](Kernels::lanes)) values.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    pub fn conv_block_pack(&self, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
+        block.check();
+        assert_eq!(kernel.len(), block.conv.kernel_len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        match block.algorithm(self.lanes()) {
+            ConvAlgorithm::Direct => self.conv_direct_pack(block, kernel, packed),
+            ConvAlgorithm::Im2colGemm => im2col::pack(self, &block.conv, kernel, packed),
+            ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
+                packed.copy_from_slice(kernel);
+            }
+        }
+    }
+
+    /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
+    /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
+    /// written, as prediction needs none.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    pub fn conv_block_forward(
+        &self,
+        block: &ConvBlock,
+        samples: usize,
+        input: &[f32],
+        packed: &[f32],
+        bias: &[f32],
+        output: &mut [f32],
+        codes: &mut [u8],
+        scratch: &mut [f32],
+    ) {
+        let algorithm = block.algorithm(self.lanes());
+        if algorithm == ConvAlgorithm::Direct {
+            return self
+                .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
+        }
+        block.check();
+        assert_eq!(input.len(), samples * block.conv.input_len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        assert_eq!(bias.len(), block.conv.out_channels);
+        assert_eq!(output.len(), samples * block.output_len());
+        assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
+        assert!(scratch.len() >= block.forward_scratch_len(self.lanes()));
+        whole_map::forward(
+            self, block, algorithm, input, packed, bias, output, codes, scratch,
+        );
+    }
+
+    /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
+    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
+    /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block. A code that forward did not write panics or drops its gradient.
+    pub fn conv_block_backward(
+        &self,
+        block: &ConvBlock,
+        samples: usize,
+        input: &[f32],
+        output: &[f32],
+        codes: &[u8],
+        d_output: &[f32],
+        packed: &[f32],
+        d_input: Option<&mut [f32]>,
+        d_kernel: &mut [f32],
+        d_bias: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let algorithm = block.algorithm(self.lanes());
+        if algorithm == ConvAlgorithm::Direct {
+            return self.conv_direct_backward(
+                block, samples, input, output, codes, d_output, packed, d_input, d_kernel, d_bias,
+                scratch,
+            );
+        }
+        block.check();
+        assert_eq!(input.len(), samples * block.conv.input_len());
+        assert_eq!(output.len(), samples * block.output_len());
+        assert_eq!(codes.len(), samples * block.codes_len());
+        assert_eq!(d_output.len(), output.len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        assert!(d_input.as_ref().is_none_or(|d| d.len() == input.len()));
+        assert_eq!(d_kernel.len(), block.conv.kernel_len());
+        assert_eq!(d_bias.len(), block.conv.out_channels);
+        assert!(scratch.len() >= block.backward_scratch_len(self.lanes()));
+        whole_map::backward(
+            self, block, algorithm, input, output, codes, d_output, packed, d_input, d_kernel,
+            d_bias, scratch,
+        );
     }
 }
 

@@ -26,7 +26,7 @@ mod update;
 
 pub use activation::Activation;
 pub use align::AlignedVec;
-pub use conv2d::{Conv2dShape, ConvBlock};
+pub use conv2d::{Conv2dShape, ConvAlgorithm, ConvBlock};
 pub use gemm::Matrix;
 pub use isa::Isa;
 pub use lstm::LstmShape;

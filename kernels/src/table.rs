@@ -511,29 +511,24 @@ kernels! {
     fn max_pool_backward(
         pool: &PoolShape, samples: usize, d_output: &[f32], codes: &[u8], d_input: &mut [f32],
     ) = pool::max_pool_backward, where {}
-    /// Packs an HWIO kernel for forward and backward; `packed` holds
-    /// [`packed_len`](ConvBlock::packed_len)([`lanes`](Kernels::lanes)) values.
+    /// [`Kernels::conv_block_pack`] by [`ConvAlgorithm::Direct`](conv2d::ConvAlgorithm::Direct), whatever the block asks for.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
-    /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
-    /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
-    /// written, as prediction needs none.
+    fn conv_direct_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
+    /// [`Kernels::conv_block_forward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_forward(
+    fn conv_direct_forward(
         block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
         codes: &mut [u8], scratch: &mut [f32],
     ) = conv2d::forward, where {}
-    /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
-    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
-    /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
+    /// [`Kernels::conv_block_backward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_backward(
+    fn conv_direct_backward(
         block: &ConvBlock, samples: usize, input: &[f32], output: &[f32], codes: &[u8], d_output: &[f32],
         packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
     ) = conv2d::backward, where {}

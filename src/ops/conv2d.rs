@@ -5,7 +5,7 @@ use super::{Activate, MaxPool2d};
 use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::activation::Activation;
-use sonograd_kernels::conv2d::{Conv2dShape, ConvBlock};
+use sonograd_kernels::conv2d::{Conv2dShape, ConvAlgorithm, ConvBlock};
 use sonograd_kernels::{Kernels, reference};
 use std::any::Any;
 
@@ -54,6 +54,7 @@ impl Conv2d {
             conv,
             activation: Activation::Linear,
             pool: None,
+            algorithm: None,
         };
         Ok(Self {
             block,
@@ -104,6 +105,12 @@ impl Conv2d {
         }
         fused.block.pool = Some(pool.shape);
         Some(fused)
+    }
+
+    /// The same layer computed by `algorithm`, or by what the rule of [`ConvAlgorithm::choose`] says where that is `None`.
+    pub fn by(mut self, algorithm: Option<ConvAlgorithm>) -> Self {
+        self.block.algorithm = algorithm;
+        self
     }
 }
 
@@ -307,6 +314,19 @@ mod tests {
                 2,
             );
             check::op(&plain, &[input], 2);
+        }
+    }
+
+    #[test]
+    fn gradients_by_every_algorithm() {
+        let input = Shape::from([6, 7, 3]);
+        let plain = Conv2d::new(&input, 17, [3, 2], Padding::Same).unwrap();
+        let pool = MaxPool2d::new(&plain.output_shape(), [2, 3], [2, 2], Padding::Same).unwrap();
+        let plain = plain.with_activation(Activation::Relu);
+        for algorithm in std::iter::once(None).chain(ConvAlgorithm::ALL.iter().map(|&a| Some(a))) {
+            let op = plain.clone().by(algorithm);
+            check::op(&*op.absorb(&pool).unwrap(), std::slice::from_ref(&input), 3);
+            check::op(&op, std::slice::from_ref(&input), 3);
         }
     }
 

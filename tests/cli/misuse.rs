@@ -73,6 +73,14 @@ fn an_unknown_instruction_set_is_refused() {
 }
 
 #[test]
+fn an_unknown_convolution_algorithm_is_refused() {
+    let place = Place::new();
+    let mut command = place.command("models cnn-rnn");
+    let output = command.env("SONOGRAD_CONV", "winograd").output().unwrap();
+    crate::support::Said::of(&output).refused(2, &["SONOGRAD_CONV", "'winograd'", "im2col"]);
+}
+
+#[test]
 fn a_folder_that_holds_a_run_is_left_alone() {
     let place = Place::with_music();
     for name in [

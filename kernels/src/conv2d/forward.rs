@@ -27,7 +27,7 @@ impl Scratch {
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
         let bias = sections.take(channels);
-        let path = if few_filters::applies(conv, lanes) {
+        let path = if few_filters::applies(conv, &pool, lanes) {
             Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
         } else {
             Path::Channels {

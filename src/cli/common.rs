@@ -105,7 +105,7 @@ impl DataArguments {
             strict: self.strict,
             memory: Some(MemoryLimit {
                 bytes: self.memory.saturating_mul(1 << 20),
-                folder: spill_folder(cache.as_deref()),
+                folder: cache.clone().unwrap_or_else(std::env::temp_dir),
             }),
             cache,
             progress: Some(&progress),
@@ -122,12 +122,6 @@ impl DataArguments {
         }
         Ok(dataset)
     }
-}
-
-/// Where features go that memory does not take: the cache's folder, or the system's for temporary files.
-fn spill_folder(cache: Option<&Path>) -> PathBuf {
-    let cache = cache.filter(|folder| std::fs::create_dir_all(folder).is_ok());
-    cache.map_or_else(std::env::temp_dir, Path::to_path_buf)
 }
 
 /// The instruction set of the environment.

@@ -11,7 +11,8 @@ use std::sync::Arc;
 pub struct MemoryLimit {
     /// Bytes of features that are kept in memory.
     pub bytes: u64,
-    /// The folder of the file that takes all of them where they are more. It has no name and ends with the process.
+    /// The folder of the file that takes all of them where they are more; it is made where it is not there. The file has no
+    /// name and ends with the process.
     pub folder: PathBuf,
 }
 
@@ -55,7 +56,8 @@ impl FeaturesWriter {
         if let (Some(limit), None) = (&self.limit, &self.file)
             && bytes as u64 > limit.bytes
         {
-            let started = MappedWriter::in_folder(&limit.folder).and_then(|mut file| {
+            let started = std::fs::create_dir_all(&limit.folder).and_then(|()| {
+                let mut file = MappedWriter::in_folder(&limit.folder)?;
                 file.write(&self.memory)?;
                 Ok(file)
             });

@@ -4,12 +4,12 @@ use super::fit::{FitOptions, Fitted, Progress, fit, predict};
 use super::metrics::{self, Evaluation, SegmentPredictions, Vote};
 use super::model_file::ModelFile;
 use crate::data::{Dataset, Normalisation, Source, Split, SplitKind, split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::models::{Model, Size};
 use crate::optim::{Optimizer, Rule, Schedule};
 use serde::{Deserialize, Serialize};
-use sonograd_kernels::Isa;
+use sonograd_kernels::{ConvAlgorithm, Isa};
 use std::sync::Arc;
 
 /// What a run was asked to do.
@@ -105,6 +105,9 @@ pub struct Recipe {
     pub seed: u64,
     /// The instruction set that ran.
     pub isa: String,
+    /// The convolution algorithm that was forced; `None` where the rule chose.
+    #[serde(default)]
+    pub convolution: Option<String>,
 }
 
 /// A finished run.
@@ -197,6 +200,9 @@ pub fn run_on(
         patience: options.patience,
         seed: options.seed,
         isa: options.isa.to_string(),
+        convolution: ConvAlgorithm::from_environment()
+            .map_err(Error::Usage)?
+            .map(|algorithm| algorithm.name().into()),
     };
     let model_file = ModelFile::of(
         &executor,

@@ -83,9 +83,15 @@ pub(super) fn forward(
 ) {
     let (conv, cut) = (&block.conv, Cut::new(&block.conv));
     let parts = Parts::new(block, algorithm, &cut, kernels.lanes());
-    let [map, pooled, _, windows, _, gemm] = parts.split(scratch);
+    let [map, pooled, no_bias, windows, _, gemm] = parts.split(scratch);
     let linear = block.activation == Activation::Linear;
-    // The activation follows the pool: it is monotonic, and fewer values are activated.
+    // Bias and activation follow the pool, as in the direct kernels: see `ConvBlock::codes_len`.
+    no_bias.fill(0.0);
+    let in_product_bias = if block.pool.is_some() {
+        &*no_bias
+    } else {
+        bias
+    };
     let activated = algorithm == ConvAlgorithm::Im2colGemm && block.pool.is_none();
     let in_product = match activated {
         true => block.activation,
@@ -97,9 +103,21 @@ pub(super) fn forward(
         let first = group * cut.samples;
         let input = &input[first * conv.input_len()..][..samples * conv.input_len()];
         let mut convolve = |map: &mut [f32]| match algorithm {
-            ConvAlgorithm::Naive => naive::forward(conv, samples, input, packed, bias, map),
+            ConvAlgorithm::Naive => {
+                naive::forward(conv, samples, input, packed, in_product_bias, map)
+            }
             _ => im2col::forward(
-                kernels, algorithm, conv, in_product, &cut, input, packed, bias, map, windows, gemm,
+                kernels,
+                algorithm,
+                conv,
+                in_product,
+                &cut,
+                input,
+                packed,
+                in_product_bias,
+                map,
+                windows,
+                gemm,
             ),
         };
         if block.pool.is_none() && (linear || activated) {
@@ -116,11 +134,16 @@ pub(super) fn forward(
             true => &mut [],
             false => &mut codes[first * block.codes_len()..][..samples * block.codes_len()],
         };
+        let mut pool_into = |to: &mut [f32]| {
+            kernels.max_pool_forward(pool, samples, map, to, codes);
+            let pixels = to.chunks_exact_mut(conv.out_channels);
+            pixels.for_each(|pixel| kernels.add_assign(pixel, bias));
+        };
         if linear {
-            kernels.max_pool_forward(pool, samples, map, output, codes);
+            pool_into(output);
         } else {
             let pooled = &mut pooled[..output.len()];
-            kernels.max_pool_forward(pool, samples, map, pooled, codes);
+            pool_into(pooled);
             kernels.activation_forward(block.activation, pooled, output);
         }
     }

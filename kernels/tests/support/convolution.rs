@@ -269,9 +269,9 @@ impl Problem {
         close("d_bias", &run.d_bias, &expected.2, &magnitude.2, pixels);
     }
 
-    /// The same forward pass by separate kernels: convolution, activation, pool.
+    /// The same forward pass by separate kernels: convolution, pool, bias, activation.
     pub(crate) fn check_unfused(&self, kernels: &Kernels, run: &Run) {
-        let plain = Problem {
+        let mut plain = Problem {
             block: ConvBlock {
                 activation: Activation::Linear,
                 pool: None,
@@ -280,20 +280,24 @@ impl Problem {
             d_output: vec![0.0; self.samples * self.block.conv.output_len()],
             ..self.clone()
         };
-        let map = plain.run(kernels).output;
-        let mut activated = vec![f32::NAN; map.len()];
-        kernels.activation_forward(self.block.activation, &map, &mut activated);
-        if let Some(pool) = &self.block.pool {
-            let mut output = vec![f32::NAN; run.output.len()];
-            let mut codes = vec![0; run.codes.len()];
-            kernels.max_pool_forward(pool, self.samples, &activated, &mut output, &mut codes);
-            assert_eq!(output, run.output, "{kernels:?}: {:?}", self.block);
-            // Codes are judged before the activation.
-            kernels.max_pool_forward(pool, self.samples, &map, &mut output, &mut codes);
-            assert_eq!(codes, run.codes, "{kernels:?}: {:?}", self.block);
-        } else {
-            assert_eq!(activated, run.output, "{kernels:?}: {:?}", self.block);
-        }
+        let mut linear = match &self.block.pool {
+            None => plain.run(kernels).output,
+            Some(pool) => {
+                plain.bias.fill(0.0);
+                let map = plain.run(kernels).output;
+                let mut output = vec![f32::NAN; run.output.len()];
+                let mut codes = vec![0; run.codes.len()];
+                kernels.max_pool_forward(pool, self.samples, &map, &mut output, &mut codes);
+                assert_eq!(codes, run.codes, "{kernels:?}: {:?}", self.block);
+                for pixel in output.chunks_exact_mut(self.bias.len()) {
+                    kernels.add_assign(pixel, &self.bias);
+                }
+                output
+            }
+        };
+        let before = linear.clone();
+        kernels.activation_forward(self.block.activation, &before, &mut linear);
+        assert_eq!(linear, run.output, "{kernels:?}: {:?}", self.block);
     }
 
     /// The same problem by one algorithm.

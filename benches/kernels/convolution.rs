@@ -9,8 +9,8 @@ use crate::layers::{Layer, layers};
 use crate::{BATCH, SAMPLES, random, sets};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
-use sonograd_kernels::gemm::{gemm_scratch_len, packed_len};
-use sonograd_kernels::{Activation, AlignedVec, ConvAlgorithm, ConvBlock, Kernels, Matrix};
+use sonograd::machine;
+use sonograd_kernels::{AlignedVec, ConvAlgorithm, ConvBlock, Kernels};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub(crate) fn convolution(c: &mut Criterion) {
         .measurement_time(Duration::from_millis(250));
     let best = sets().last().map(Kernels::isa);
     for kernels in sets() {
-        let peak = peak(kernels);
+        let peak = machine::peak_gflops(kernels);
         for layer in layers() {
             for &algorithm in ConvAlgorithm::ALL {
                 let flop = 2.0 * layer.products();
@@ -167,35 +167,4 @@ fn best_of(
         let share = 100.0 * rate / peak;
         println!("    {sample:.2} us a sample, {rate:.1} GFLOP/s, {share:.0} % of {peak:.1}");
     }
-}
-
-/// The best rate of a product whose operands stay in first-level cache, in GFLOP/s.
-fn peak(kernels: &Kernels) -> f64 {
-    let (m, n, k) = (96, 64, 64);
-    let (a, b, mut c) = (random(m * k), random(k * n), AlignedVec::zeros(m * n));
-    let mut packed = AlignedVec::zeros(packed_len(k, n, kernels.lanes()));
-    let mut scratch = AlignedVec::zeros(gemm_scratch_len(m, n, k, kernels.lanes()));
-    kernels.gemm_pack(k, n, Matrix::row_major(&b, n), &mut packed);
-    let mut best = f64::INFINITY;
-    for _ in 0..5_000 {
-        let a = Matrix::row_major(black_box(&a), k);
-        let linear = Activation::Linear;
-        let start = Instant::now();
-        kernels.gemm_packed(
-            m,
-            n,
-            k,
-            a,
-            &packed,
-            &mut c,
-            n,
-            false,
-            None,
-            linear,
-            &mut scratch,
-        );
-        best = best.min(start.elapsed().as_secs_f64());
-        black_box(&c);
-    }
-    2.0 * (m * n * k) as f64 / best / 1e9
 }

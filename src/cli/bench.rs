@@ -4,13 +4,13 @@ use super::common::{ThreadArguments, isa_or};
 use super::output::Output;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, SliceBatch};
+use crate::machine;
 use crate::models::{Model, Size};
 use crate::optim::Optimizer;
 use crate::random::Random;
 use clap::Args;
 use serde::Serialize;
-use sonograd_kernels::{Isa, Kernels, Matrix};
-use std::hint::black_box;
+use sonograd_kernels::{Isa, Kernels};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Bench {
         };
         let isa = isa_or(self.isa.as_deref())?;
         let pool = self.threads.pool()?;
-        let peak_gflops = peak(isa);
+        let peak_gflops = Kernels::of(isa).map_or(f64::NAN, machine::peak_gflops);
         for model in models {
             let figures = self.measure(model, isa, &pool, peak_gflops)?;
             output.object(&figures)?;
@@ -236,43 +236,4 @@ fn times(seconds: f64, work: &mut dyn FnMut() -> Result<()>) -> Result<Times> {
         min: milliseconds[0],
         median: milliseconds[milliseconds.len() / 2],
     })
-}
-
-/// The best rate of a matrix product that stays in the first-level cache, on one core.
-fn peak(isa: Isa) -> f64 {
-    let Some(kernels) = Kernels::of(isa) else {
-        return f64::NAN;
-    };
-    let (m, n, k) = (96, 64, 64);
-    let (a, b, mut c) = (vec![1.0; m * k], vec![1.0; k * n], vec![0.0; m * n]);
-    let lanes = kernels.lanes();
-    let mut packed = vec![0.0; sonograd_kernels::gemm::packed_len(k, n, lanes)];
-    let mut scratch = vec![0.0; sonograd_kernels::gemm::gemm_scratch_len(m, n, k, lanes)];
-    kernels.gemm_pack(k, n, Matrix::row_major(&b, n), &mut packed);
-    let flop = 2.0 * (m * n * k) as f64;
-    let mut best: f64 = 0.0;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(200) {
-        let start = Instant::now();
-        for _ in 0..20 {
-            let a = Matrix::row_major(black_box(&a), k);
-            let linear = sonograd_kernels::Activation::Linear;
-            kernels.gemm_packed(
-                m,
-                n,
-                k,
-                a,
-                &packed,
-                &mut c,
-                n,
-                false,
-                None,
-                linear,
-                &mut scratch,
-            );
-        }
-        best = best.max(20.0 * flop / start.elapsed().as_secs_f64() / 1e9);
-    }
-    black_box(&c);
-    best
 }

@@ -11,7 +11,6 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use sonograd::machine;
 use sonograd_kernels::{AlignedVec, ConvAlgorithm, ConvBlock, Kernels};
-use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// Operations a sample above which the plain loops would take seconds a call.

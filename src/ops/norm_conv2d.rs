@@ -225,8 +225,8 @@ impl Op for NormConv2d {
             call.scratch,
         );
         let (_, weights) = self.split(call.parameters);
+        sums.fill(0.0);
         let (sum, product) = sums.split_at_mut(channels);
-        (sum.fill(0.0), product.fill(0.0));
         let rows = weights.chunks_exact(filters);
         for (i, (row, d_row)) in rows.zip(d_kernel.chunks_exact_mut(filters)).enumerate() {
             let c = i % channels;

@@ -1,6 +1,6 @@
 //! Convolution with bias, and what it absorbs: an activation and a max-pool, in one pass.
 
-use super::window::{Padding, output_extent};
+use super::window::{Padding, as_one_row, output_extent};
 use super::{Activate, MaxPool2d};
 use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
@@ -72,10 +72,7 @@ impl Conv2d {
         kernel: usize,
         padding: Padding,
     ) -> Result<Self, String> {
-        let &[steps, channels] = input.extents() else {
-            return Err(format!("its input is steps x channels, not {input}"));
-        };
-        let input = Shape::from([1, steps, channels]);
+        let input = as_one_row(input)?;
         Ok(Self {
             one_dimensional: true,
             ..Self::new(&input, filters, [1, kernel], padding)?

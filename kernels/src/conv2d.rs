@@ -15,6 +15,7 @@
 
 mod algorithm;
 mod backward;
+mod bf16;
 mod direct;
 mod few_filters;
 mod forward;
@@ -169,16 +170,16 @@ impl ConvBlock {
     /// Values of the packed kernel, for registers of `lanes` values.
     pub fn packed_len(&self, lanes: usize) -> usize {
         match self.algorithm(lanes) {
-            ConvAlgorithm::Direct => pack::Packed::new(&self.conv, lanes).len,
             ConvAlgorithm::Im2colGemm => im2col::packed_kernel_len(&self.conv, lanes),
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => self.conv.kernel_len(),
+            _ => pack::Packed::new(self, lanes).len,
         }
     }
 
     /// Values of scratch that [`Kernels::conv_block_forward`] needs.
     pub fn forward_scratch_len(&self, lanes: usize) -> usize {
         match self.algorithm(lanes) {
-            ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
+            algorithm if algorithm.is_direct() => forward::Scratch::new(self, lanes).len,
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -186,7 +187,7 @@ impl ConvBlock {
     /// Values of scratch that [`Kernels::conv_block_backward`] needs.
     pub fn backward_scratch_len(&self, lanes: usize) -> usize {
         match self.algorithm(lanes) {
-            ConvAlgorithm::Direct => backward::Scratch::new(self, lanes).len,
+            algorithm if algorithm.is_direct() => backward::Scratch::new(self, lanes).len,
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -237,11 +238,11 @@ impl Kernels {
         assert_eq!(kernel.len(), block.conv.kernel_len());
         assert_eq!(packed.len(), block.packed_len(self.lanes()));
         match block.algorithm(self.lanes()) {
-            ConvAlgorithm::Direct => self.conv_direct_pack(block, kernel, packed),
             ConvAlgorithm::Im2colGemm => im2col::pack(self, &block.conv, kernel, packed),
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
                 packed.copy_from_slice(kernel);
             }
+            _ => self.conv_direct_pack(block, kernel, packed),
         }
     }
 
@@ -263,7 +264,7 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let algorithm = block.algorithm(self.lanes());
-        if algorithm == ConvAlgorithm::Direct {
+        if algorithm.is_direct() {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
         }
@@ -300,7 +301,7 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let algorithm = block.algorithm(self.lanes());
-        if algorithm == ConvAlgorithm::Direct {
+        if algorithm.is_direct() {
             return self.conv_direct_backward(
                 block, samples, input, output, codes, d_output, packed, d_input, d_kernel, d_bias,
                 scratch,

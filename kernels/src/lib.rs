@@ -22,6 +22,7 @@ pub mod reference;
 mod simd;
 mod softmax;
 pub mod table;
+mod tiles;
 mod update;
 
 pub use activation::Activation;
@@ -32,3 +33,4 @@ pub use isa::Isa;
 pub use lstm::LstmShape;
 pub use pool::PoolShape;
 pub use table::Kernels;
+pub use tiles::are_available as tiles_are_available;

@@ -126,6 +126,7 @@ fn the_models_own_layers() {
         // The others have no paths that small blocks miss.
         problem.by(ConvAlgorithm::Direct).check_one();
         problem.by(ConvAlgorithm::Im2colGemm).check_one();
+        problem.by(ConvAlgorithm::Bf16x3).check_one();
     }
 }
 

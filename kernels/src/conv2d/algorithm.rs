@@ -9,6 +9,12 @@ use std::str::FromStr;
 pub enum ConvAlgorithm {
     /// Register tiles straight over the image, row by row into the pool; backward multiplies what the pool let through.
     Direct,
+    /// The same with forward's products of values rounded to bf16: see [`tiles_are_available`](crate::tiles_are_available).
+    Bf16,
+    /// The same with forward's values cut into two bf16 parts: an error of up to 2^-15 of the sum's magnitude.
+    Bf16x3,
+    /// The same with three parts: no less exact than f32.
+    Bf16x6,
     /// The windows as rows of a matrix (im2col), and the products by this crate's packed GEMM.
     Im2colGemm,
     /// The same matrix, and the products by the crate `matrixmultiply`: for comparison.
@@ -21,6 +27,9 @@ impl ConvAlgorithm {
     /// Every algorithm.
     pub const ALL: &'static [ConvAlgorithm] = &[
         ConvAlgorithm::Direct,
+        ConvAlgorithm::Bf16,
+        ConvAlgorithm::Bf16x3,
+        ConvAlgorithm::Bf16x6,
         ConvAlgorithm::Im2colGemm,
         ConvAlgorithm::Im2colMatrixmultiply,
         ConvAlgorithm::Naive,
@@ -30,10 +39,28 @@ impl ConvAlgorithm {
     pub fn name(self) -> &'static str {
         match self {
             ConvAlgorithm::Direct => "direct",
+            ConvAlgorithm::Bf16 => "bf16",
+            ConvAlgorithm::Bf16x3 => "bf16x3",
+            ConvAlgorithm::Bf16x6 => "bf16x6",
             ConvAlgorithm::Im2colGemm => "im2col",
             ConvAlgorithm::Im2colMatrixmultiply => "matrixmultiply",
             ConvAlgorithm::Naive => "naive",
         }
+    }
+
+    /// The bf16 parts that forward cuts each value into, or `None` where it multiplies f32.
+    pub fn bf16_parts(self) -> Option<usize> {
+        match self {
+            ConvAlgorithm::Bf16 => Some(1),
+            ConvAlgorithm::Bf16x3 => Some(2),
+            ConvAlgorithm::Bf16x6 => Some(3),
+            _ => None,
+        }
+    }
+
+    /// True for the fused kernels, whatever forward multiplies: they share the backward pass.
+    pub(super) fn is_direct(self) -> bool {
+        self == ConvAlgorithm::Direct || self.bf16_parts().is_some()
     }
 
     /// The algorithm that `SONOGRAD_CONV` asks for, or `None` where it is not set or empty: the rule of
@@ -109,7 +136,7 @@ mod tests {
         let error = "winograd".parse::<ConvAlgorithm>().unwrap_err();
         assert_eq!(
             error,
-            "unknown convolution algorithm 'winograd': one of direct, im2col, matrixmultiply, naive"
+            "unknown convolution algorithm 'winograd': one of direct, bf16, bf16x3, bf16x6, im2col, matrixmultiply, naive"
         );
     }
 }

@@ -8,7 +8,7 @@
 //!   pool: split the columns of the windows into registers, compare, write interleaved
 //! ```
 
-use super::pack::{BLOCK, Packed};
+use super::pack::BLOCK;
 use super::{Conv2dShape, ConvBlock, Sections};
 use crate::activation::activate;
 use crate::pool::PoolShape;
@@ -124,7 +124,7 @@ unsafe fn convolve_row<S: Simd>(
     planes: *mut f32,
 ) {
     let steps = conv.kernel_height * conv.kernel_width;
-    let packed = Packed::new(conv, S::LANES).channels;
+    let packed = conv.out_channels.next_multiple_of(S::LANES);
     let groups = conv.out_channels.div_ceil(4);
     let (size, larger) = (conv.out_channels / groups, conv.out_channels % groups);
     let mut f = 0;

@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
+use super::{ConvBlock, Sections, bf16, direct, few_filters, one_channel, pad};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
@@ -18,16 +18,20 @@ enum Path {
     Channels { padded: usize, ring: usize },
     /// Lanes over the width.
     Width(few_filters::Layout),
+    /// Tiles of bf16 parts.
+    Bf16(bf16::Layout),
 }
 
 impl Scratch {
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
         let (conv, pool) = (&block.conv, block.pool_or_identity());
-        let channels = Packed::new(conv, lanes).channels;
+        let channels = Packed::new(block, lanes).channels;
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
         let bias = sections.take(channels);
-        let path = if few_filters::applies(conv, &pool, lanes) {
+        let path = if let Some(parts) = block.algorithm(lanes).bf16_parts() {
+            Path::Bf16(bf16::Layout::new(conv, parts, &mut sections))
+        } else if few_filters::applies(conv, &pool, lanes) {
             Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
         } else {
             Path::Channels {
@@ -62,7 +66,7 @@ pub(crate) unsafe fn forward<S: Simd>(
 ) {
     block.check();
     let (conv, pool) = (&block.conv, block.pool_or_identity());
-    let (layout, sections) = (Packed::new(conv, S::LANES), Scratch::new(block, S::LANES));
+    let (layout, sections) = (Packed::new(block, S::LANES), Scratch::new(block, S::LANES));
     assert_eq!(input.len(), samples * conv.input_len());
     assert_eq!(packed.len(), layout.len);
     assert_eq!(bias.len(), conv.out_channels);
@@ -74,6 +78,10 @@ pub(crate) unsafe fn forward<S: Simd>(
     padded_bias[..bias.len()].copy_from_slice(bias);
     padded_bias[bias.len()..].fill(0.0);
     let scratch = scratch.as_mut_ptr();
+    if let Path::Bf16(layout) = &sections.path {
+        // SAFETY: the scratch has the layout's sections.
+        unsafe { bf16::prepare(conv, layout, scratch) };
+    }
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
         unsafe {
@@ -99,6 +107,9 @@ pub(crate) unsafe fn forward<S: Simd>(
                         s, block, &pool, layout, weights, bias, output, codes, scratch,
                     );
                 }
+                Path::Bf16(layout) => bf16::sample(
+                    s, block, &pool, layout, image, weights, bias, output, codes, scratch,
+                ),
             }
         }
     }
@@ -123,7 +134,7 @@ unsafe fn sample<S: Simd>(
     ring: *mut f32,
 ) {
     let conv = &block.conv;
-    let channels = Packed::new(conv, S::LANES).channels;
+    let channels = conv.out_channels.next_multiple_of(S::LANES);
     let (mut image, mut len) = (image, conv.width * conv.in_channels);
     // A one-channel image makes wide rows of little work: all its channels at once would push the ring out of L1.
     let most = if one_channel::applies(conv) {

@@ -159,10 +159,17 @@ impl Problem {
         let (conv, n) = (&self.block.conv, self.samples);
         let (x, w, b) = (f64s(&self.input), f64s(&self.kernel), f64s(&self.bias));
         let terms = (conv.kernel_height * conv.kernel_width * conv.in_channels + 2) as f64;
+        // What cutting the values loses of each product: see `conv2d/bf16.rs`.
+        let cut = match self.block.algorithm.and_then(ConvAlgorithm::bf16_parts) {
+            Some(1) => 2.0 * f64::powi(2.0, -8) + f64::powi(2.0, -16),
+            Some(2) => 2.0 * f64::powi(2.0, -17) + f64::powi(2.0, -16),
+            Some(3) => f64::powi(2.0, -24),
+            _ => 0.0,
+        };
         let magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
         let bounds = magnitudes
             .iter()
-            .map(|m| m * terms * f64::from(f32::EPSILON) + 1e-37)
+            .map(|m| m * (terms * f64::from(f32::EPSILON) + cut) + 1e-37)
             .collect();
         (reference::conv2d_forward(conv, n, &x, &w, &b), bounds)
     }

@@ -21,7 +21,8 @@ use crate::random::Random;
 pub use batch::{Batch, SliceBatch};
 use rayon::prelude::*;
 use shard::Shard;
-use sonograd_kernels::{AlignedVec, Isa, Kernels};
+use sonograd_kernels::{AlignedVec, Compute, Kernels};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 pub use weights::Snapshot;
 use weights::Weights;
@@ -126,18 +127,23 @@ impl Executor {
     /// # Errors
     /// [`Error::Usage`] where the batch size is 0 or this CPU has no such instruction set.
     pub fn new(
-        plan: Plan,
+        mut plan: Plan,
         batch_size: usize,
         pool: Arc<rayon::ThreadPool>,
-        isa: Isa,
+        compute: impl Into<Compute>,
     ) -> Result<Self> {
         if batch_size == 0 {
             return Err(Error::Usage(
                 "the batch size is 0: it must be at least 1".into(),
             ));
         }
+        let compute = compute.into();
+        let isa = compute.isa;
         let kernels = Kernels::of(isa)
             .ok_or_else(|| Error::Usage(format!("this CPU has no {isa} instructions")))?;
+        for (_, block) in plan.convolutions() {
+            block.algorithm = Some(compute.algorithm(block));
+        }
         let lanes = kernels.lanes();
         let shard_samples = batch_size.div_ceil(SMALL_BATCH_SHARDS).min(SHARD_SAMPLES);
         let count = batch_size.div_ceil(shard_samples);
@@ -197,6 +203,14 @@ impl Executor {
     /// The plan that runs.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// How each convolution is computed, by its layer's path.
+    pub fn convolutions(&mut self) -> BTreeMap<String, String> {
+        let blocks = self.plan.convolutions();
+        blocks
+            .filter_map(|(layer, block)| Some((layer.into(), block.algorithm?.to_string())))
+            .collect()
     }
 
     /// The kernels that run.

@@ -7,7 +7,6 @@ use crate::graph::{Graph, Var};
 use crate::op::Op;
 use crate::ops;
 pub use crate::ops::window::Padding;
-use sonograd_kernels::ConvAlgorithm;
 pub use sonograd_kernels::activation::Activation;
 
 /// Something that appends itself to a graph.
@@ -15,8 +14,7 @@ pub trait Layer {
     /// Appends the layer under its path and returns its output.
     ///
     /// # Errors
-    /// [`Error::Shape`] with the path where the input's shape does not fit; [`Error::Usage`] of a convolution where
-    /// `SONOGRAD_CONV` names no algorithm.
+    /// [`Error::Shape`] with the path where the input's shape does not fit.
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var>;
 }
 
@@ -49,9 +47,8 @@ pub struct Conv2D {
 
 impl Layer for Conv2D {
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
-        let algorithm = ConvAlgorithm::from_environment().map_err(Error::Usage)?;
         let op = ops::Conv2d::new(graph.shape(input), self.filters, self.kernel, self.padding)
-            .map(|op| op.with_activation(self.activation).by(algorithm));
+            .map(|op| op.with_activation(self.activation));
         append(graph, name, op, &[input])
     }
 }
@@ -71,9 +68,8 @@ pub struct Conv1D {
 
 impl Layer for Conv1D {
     fn apply(&self, graph: &mut Graph, name: &str, input: Var) -> Result<Var> {
-        let algorithm = ConvAlgorithm::from_environment().map_err(Error::Usage)?;
         let op = ops::Conv2d::new_1d(graph.shape(input), self.filters, self.kernel, self.padding)
-            .map(|op| op.with_activation(self.activation).by(algorithm));
+            .map(|op| op.with_activation(self.activation));
         append(graph, name, op, &[input])
     }
 }

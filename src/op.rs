@@ -4,7 +4,7 @@
 //! before the first step runs. Slices are one shard's samples one after another; a shape is one sample's.
 
 use crate::shape::Shape;
-use sonograd_kernels::Kernels;
+use sonograd_kernels::{ConvBlock, Kernels};
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -209,6 +209,11 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// What the operation keeps and uses, for shards of up to `samples` samples and vectors of `lanes` values.
     fn needs(&self, samples: usize, lanes: usize) -> Needs;
+
+    /// The convolution that the operation does, so that its algorithm can be set before anything is laid out.
+    fn convolution(&mut self) -> Option<&mut ConvBlock> {
+        None
+    }
 
     /// True for an operation that gives its input's values another shape and has nothing to compute.
     fn is_view(&self) -> bool {

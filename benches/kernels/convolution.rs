@@ -32,8 +32,13 @@ pub(crate) fn convolution(c: &mut Criterion) {
                 let flop = 2.0 * layer.products();
                 // What does not depend on the instruction set, or little, runs once.
                 let runs = match algorithm {
+                    // Its two halves run alone.
+                    ConvAlgorithm::Bf16x6x3 => false,
                     ConvAlgorithm::Direct | ConvAlgorithm::Im2colGemm => true,
-                    ConvAlgorithm::Im2colMatrixmultiply => Some(kernels.isa()) == best,
+                    ConvAlgorithm::Bf16
+                    | ConvAlgorithm::Bf16x3
+                    | ConvAlgorithm::Bf16x6
+                    | ConvAlgorithm::Im2colMatrixmultiply => Some(kernels.isa()) == best,
                     ConvAlgorithm::Naive => Some(kernels.isa()) == best && flop < MOST_NAIVE,
                 };
                 if runs {

@@ -32,6 +32,7 @@ mod whole_map;
 use crate::activation::Activation;
 use crate::pool::PoolShape;
 use crate::table::Kernels;
+use std::fmt;
 
 pub use self::algorithm::ConvAlgorithm;
 pub(crate) use self::backward::backward;
@@ -143,6 +144,43 @@ pub struct ConvBlock {
     pub pool: Option<PoolShape>,
     /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
     pub algorithm: Option<ConvAlgorithm>,
+}
+
+/// The shapes, by which a choice of algorithm is kept.
+impl fmt::Display for ConvBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conv = &self.conv;
+        write!(
+            f,
+            "{}x{}x{} by {}x{} to {}x{}x{}, padding {}+{}, {}",
+            conv.height,
+            conv.width,
+            conv.in_channels,
+            conv.kernel_height,
+            conv.kernel_width,
+            conv.out_height,
+            conv.out_width,
+            conv.out_channels,
+            conv.pad_top,
+            conv.pad_left,
+            self.activation
+        )?;
+        let Some(pool) = &self.pool else {
+            return Ok(());
+        };
+        write!(
+            f,
+            ", pool {}x{} every {}x{} to {}x{}, padding {}+{}",
+            pool.window_height,
+            pool.window_width,
+            pool.stride_height,
+            pool.stride_width,
+            pool.out_height,
+            pool.out_width,
+            pool.pad_top,
+            pool.pad_left
+        )
+    }
 }
 
 impl ConvBlock {

@@ -10,6 +10,7 @@
 
 pub mod activation;
 pub mod align;
+pub mod compute;
 pub mod conv2d;
 pub mod gemm;
 pub mod isa;
@@ -27,10 +28,10 @@ mod update;
 
 pub use activation::Activation;
 pub use align::AlignedVec;
+pub use compute::{Compute, Precision};
 pub use conv2d::{Conv2dShape, ConvAlgorithm, ConvBlock};
 pub use gemm::Matrix;
 pub use isa::Isa;
 pub use lstm::LstmShape;
 pub use pool::PoolShape;
 pub use table::Kernels;
-pub use tiles::are_available as tiles_are_available;

@@ -21,7 +21,6 @@ macro_rules! kernels {
         /// The kernels of one instruction set that this CPU has.
         pub struct Kernels {
             isa: Isa,
-            lanes: usize,
             $($name: unsafe fn($($type),*) $(-> $result)?,)*
         }
 
@@ -46,7 +45,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Portable, $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Portable, lanes: 4, $($name,)* }
+            Kernels { isa: Isa::Portable, $($name,)* }
         };
 
         #[cfg(feature = "emulated512")]
@@ -58,7 +57,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Emulated512, $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Emulated512, lanes: 16, $($name,)* }
+            Kernels { isa: Isa::Emulated512, $($name,)* }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -71,7 +70,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Avx2::new(), $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Avx2, lanes: 8, $($name,)* }
+            Kernels { isa: Isa::Avx2, $($name,)* }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -84,7 +83,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Avx512::new(), $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Avx512, lanes: 16, $($name,)* }
+            Kernels { isa: Isa::Avx512, $($name,)* }
         };
     };
 }
@@ -120,7 +119,7 @@ impl Kernels {
 
     /// f32 values a vector register.
     pub fn lanes(&self) -> usize {
-        self.lanes
+        self.isa.lanes()
     }
 }
 

@@ -84,7 +84,7 @@ impl Drop for Session {
 }
 
 /// True where the CPU has tiles for bf16 and the operating system lets this process use them. Asked once.
-pub fn are_available() -> bool {
+pub(crate) fn are_available() -> bool {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     {
         static AVAILABLE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();

@@ -141,7 +141,13 @@ fn empty_codes_leave_the_output_alone() {
     };
     for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
         for kernels in Kernels::available() {
-            assert_eq!(problem.predict(kernels), problem.run(kernels).output);
+            let predicted = problem.predict(kernels);
+            // This one is less exact in prediction, and is then the other to the last bit.
+            let same = match problem.block.algorithm {
+                Some(ConvAlgorithm::Bf16x6x3) => problem.by(ConvAlgorithm::Bf16x3),
+                _ => problem.clone(),
+            };
+            assert_eq!(predicted, same.run(kernels).output);
         }
     }
 }

@@ -223,7 +223,7 @@ impl Report<'_> {
             machine: format!(
                 "{}, {} kernels, {} threads",
                 crate::machine::describe(),
-                options.isa,
+                options.compute.isa,
                 self.threads
             ),
         }

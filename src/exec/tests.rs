@@ -6,6 +6,7 @@ use crate::nn::{
     Activation, Conv2D, Dense, Flatten, LEAKY_RELU, Layer, MaxPooling2D, Padding, Softmax,
     concatenate,
 };
+use sonograd_kernels::Isa;
 
 fn conv(filters: usize) -> Conv2D {
     Conv2D {

@@ -14,7 +14,7 @@
 use super::{BatchNormalization, Conv2d};
 use crate::op::{Backward, Forward, Needs, Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::Kernels;
+use sonograd_kernels::{ConvBlock, Kernels};
 
 /// A [`BatchNormalization`] and the [`Conv2d`] that alone reads it.
 #[derive(Debug, Clone)]
@@ -132,6 +132,10 @@ impl Op for NormConv2d {
             backward_sums: norm.backward_sums,
             ..conv
         }
+    }
+
+    fn convolution(&mut self) -> Option<&mut ConvBlock> {
+        self.conv.convolution()
     }
 
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {

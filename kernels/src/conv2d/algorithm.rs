@@ -9,12 +9,16 @@ use std::str::FromStr;
 pub enum ConvAlgorithm {
     /// Register tiles straight over the image, row by row into the pool; backward multiplies what the pool let through.
     Direct,
-    /// The same with forward's products of values rounded to bf16: see [`tiles_are_available`](crate::tiles_are_available).
+    /// The same with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
+    /// CPU's tiles if it has them (see [`Compute::has_tiles`](crate::Compute::has_tiles)), emulated if not.
     Bf16,
     /// The same with forward's values cut into two bf16 parts: an error of up to 2^-15 of the sum's magnitude.
     Bf16x3,
     /// The same with three parts: no less exact than f32.
     Bf16x6,
+    /// [`Bf16x6`](Self::Bf16x6) in training, [`Bf16x3`](Self::Bf16x3) in prediction, which is told by its not asking for the
+    /// pool's codes: there is no gradient to go to another pixel where two are nearly equal.
+    Bf16x6x3,
     /// The windows as rows of a matrix (im2col), and the products by this crate's packed GEMM.
     Im2colGemm,
     /// The same matrix, and the products by the crate `matrixmultiply`: for comparison.
@@ -30,6 +34,7 @@ impl ConvAlgorithm {
         ConvAlgorithm::Bf16,
         ConvAlgorithm::Bf16x3,
         ConvAlgorithm::Bf16x6,
+        ConvAlgorithm::Bf16x6x3,
         ConvAlgorithm::Im2colGemm,
         ConvAlgorithm::Im2colMatrixmultiply,
         ConvAlgorithm::Naive,
@@ -42,19 +47,28 @@ impl ConvAlgorithm {
             ConvAlgorithm::Bf16 => "bf16",
             ConvAlgorithm::Bf16x3 => "bf16x3",
             ConvAlgorithm::Bf16x6 => "bf16x6",
+            ConvAlgorithm::Bf16x6x3 => "bf16x6x3",
             ConvAlgorithm::Im2colGemm => "im2col",
             ConvAlgorithm::Im2colMatrixmultiply => "matrixmultiply",
             ConvAlgorithm::Naive => "naive",
         }
     }
 
-    /// The bf16 parts that forward cuts each value into, or `None` where it multiplies f32.
+    /// The bf16 parts that forward cuts each value into in training, or `None` where it multiplies f32.
     pub fn bf16_parts(self) -> Option<usize> {
         match self {
             ConvAlgorithm::Bf16 => Some(1),
             ConvAlgorithm::Bf16x3 => Some(2),
-            ConvAlgorithm::Bf16x6 => Some(3),
+            ConvAlgorithm::Bf16x6 | ConvAlgorithm::Bf16x6x3 => Some(3),
             _ => None,
+        }
+    }
+
+    /// The same in prediction.
+    pub fn bf16_predict_parts(self) -> Option<usize> {
+        match self {
+            ConvAlgorithm::Bf16x6x3 => Some(2),
+            algorithm => algorithm.bf16_parts(),
         }
     }
 
@@ -136,7 +150,7 @@ mod tests {
         let error = "winograd".parse::<ConvAlgorithm>().unwrap_err();
         assert_eq!(
             error,
-            "unknown convolution algorithm 'winograd': one of direct, bf16, bf16x3, bf16x6, im2col, matrixmultiply, naive"
+            "unknown convolution algorithm 'winograd': one of direct, bf16, bf16x3, bf16x6, bf16x6x3, im2col, matrixmultiply, naive"
         );
     }
 }

@@ -26,6 +26,7 @@ const PIXEL: usize = DEPTH / 2;
 
 /// Where the intermediate values stand in forward's scratch.
 pub(super) struct Layout {
+    /// Of the packed kernel.
     parts: usize,
     /// Planes of 32 channels of the image.
     planes: usize,
@@ -36,7 +37,8 @@ pub(super) struct Layout {
     /// f32 values of a plane.
     plane_len: usize,
     image: usize,
-    step_count: usize,
+    /// Steps of one pair of parts.
+    pair_steps: usize,
     steps: usize,
     map: usize,
 }
@@ -52,7 +54,7 @@ impl Layout {
         let image_len = parts * planes * plane_len;
         // Steps hold offsets in bytes as u32.
         assert!(image_len * size_of::<f32>() < u32::MAX as usize);
-        let step_count = products(parts).count() * planes * conv.kernel_height * conv.kernel_width;
+        let pair_steps = planes * conv.kernel_height * conv.kernel_width;
         Self {
             parts,
             planes,
@@ -60,8 +62,8 @@ impl Layout {
             pixels,
             plane_len,
             image: sections.take(image_len),
-            step_count,
-            steps: sections.take(2 * step_count),
+            pair_steps,
+            steps: sections.take(2 * pair_steps * products(parts).count()),
             map: sections.take(pixels * COLUMNS),
         }
     }
@@ -131,21 +133,21 @@ pub(super) unsafe fn pack(conv: &Conv2dShape, parts: usize, kernel: &[f32], pack
     }
 }
 
-/// What all samples share: zeros around the image, and the list of steps.
+/// What all samples share: zeros around the image, and the list of steps for so many `parts`, the packed kernel's or fewer.
 ///
 /// # Safety
 /// `scratch` has the layout's sections.
 #[inline(always)]
-pub(super) unsafe fn prepare(conv: &Conv2dShape, layout: &Layout, scratch: *mut f32) {
+pub(super) unsafe fn prepare(conv: &Conv2dShape, layout: &Layout, parts: usize, scratch: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
         let image = scratch.add(layout.image);
-        image.write_bytes(0, layout.parts * layout.planes * layout.plane_len);
-        list_steps(conv, layout, scratch.add(layout.steps).cast());
+        image.write_bytes(0, parts * layout.planes * layout.plane_len);
+        list_steps(conv, layout, parts, scratch.add(layout.steps).cast());
     }
 }
 
-/// One sample, behind [`prepare`].
+/// One sample, behind [`prepare`] for as many parts.
 ///
 /// # Safety
 /// `sample` holds one; `weights` is [`pack`]'s layout, `bias` is padded to whole registers; `output` may be written for the
@@ -156,6 +158,7 @@ pub(super) unsafe fn sample<S: Simd>(
     block: &ConvBlock,
     pool: &PoolShape,
     layout: &Layout,
+    parts: usize,
     sample: *const f32,
     weights: *const f32,
     bias: *const f32,
@@ -168,19 +171,20 @@ pub(super) unsafe fn sample<S: Simd>(
     // SAFETY: every offset stays in its section; a block's taps stay in its plane, whose length allows for the last one.
     unsafe {
         let (image, map) = (scratch.add(layout.image), scratch.add(layout.map));
-        match layout.parts {
+        match parts {
             1 => cut::<1>(conv, layout, sample, image.cast()),
             2 => cut::<2>(conv, layout, sample, image.cast()),
             _ => cut::<3>(conv, layout, sample, image.cast()),
         }
         let steps = scratch.add(layout.steps).cast::<Step>();
+        let step_count = products(parts).count() * layout.pair_steps;
         let tiles = Session::new::<S>();
         for first in (0..conv.out_channels).step_by(COLUMNS) {
             let weights = weights.add(first / COLUMNS * set).cast();
             for pixel in (0..layout.pixels).step_by(ROWS) {
                 let a = image.add(pixel * PIXEL).cast();
                 let c = map.add(pixel * COLUMNS);
-                tiles.multiply(s, steps, layout.step_count, a, weights, c);
+                tiles.multiply(s, steps, step_count, a, weights, c);
             }
             let pool = PoolShape {
                 channels: COLUMNS.min(conv.out_channels - first),
@@ -210,12 +214,12 @@ pub(super) unsafe fn sample<S: Simd>(
 /// Writes what is multiplied for one block of pixels and one of filters.
 ///
 /// # Safety
-/// `steps` may be written for `step_count`.
+/// `steps` may be written for those of all pairs of parts.
 #[inline(always)]
-unsafe fn list_steps(conv: &Conv2dShape, layout: &Layout, mut steps: *mut Step) {
+unsafe fn list_steps(conv: &Conv2dShape, layout: &Layout, parts: usize, mut steps: *mut Step) {
     let taps = conv.kernel_height * conv.kernel_width;
     let (plane_bytes, b_bytes) = (4 * layout.plane_len, 2 * B_LEN);
-    for (x, w) in products(layout.parts) {
+    for (x, w) in products(parts) {
         for plane in 0..layout.planes {
             for tap in 0..taps {
                 let (ky, kx) = (tap / conv.kernel_width, tap % conv.kernel_width);

@@ -78,9 +78,16 @@ pub(crate) unsafe fn forward<S: Simd>(
     padded_bias[..bias.len()].copy_from_slice(bias);
     padded_bias[bias.len()..].fill(0.0);
     let scratch = scratch.as_mut_ptr();
+    // Only a pool's codes tell training from prediction.
+    let algorithm = block.algorithm(S::LANES);
+    let parts = match block.pool.is_some() && codes.is_empty() {
+        true => algorithm.bf16_predict_parts(),
+        false => algorithm.bf16_parts(),
+    };
+    let parts = parts.unwrap_or(0);
     if let Path::Bf16(layout) = &sections.path {
         // SAFETY: the scratch has the layout's sections.
-        unsafe { bf16::prepare(conv, layout, scratch) };
+        unsafe { bf16::prepare(conv, layout, parts, scratch) };
     }
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
@@ -108,7 +115,7 @@ pub(crate) unsafe fn forward<S: Simd>(
                     );
                 }
                 Path::Bf16(layout) => bf16::sample(
-                    s, block, &pool, layout, image, weights, bias, output, codes, scratch,
+                    s, block, &pool, layout, parts, image, weights, bias, output, codes, scratch,
                 ),
             }
         }

@@ -4,10 +4,12 @@
 //! operation of a stage on its own buffers; stages end where an operation needs sums over the whole batch. The shards'
 //! partial gradients are added in the order of the shards. So the same seed gives the same bits on any number of threads.
 
+mod bands;
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod check;
 mod shard;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -18,10 +20,12 @@ use crate::graph::plan::Slots;
 use crate::op::{BatchView, ShardView};
 use crate::optim::Optimizer;
 use crate::random::Random;
+use bands::Bands;
 pub use batch::{Batch, SliceBatch};
 use rayon::prelude::*;
 use shard::Shard;
 use sonograd_kernels::{AlignedVec, Compute, Kernels};
+use stages::{Action, Stage, part_samples, train_stages};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 pub use weights::Snapshot;
@@ -31,8 +35,6 @@ use weights::Weights;
 const SHARD_SAMPLES: usize = 16;
 /// A small batch is still cut into this many shards, so that it keeps several threads busy.
 const SMALL_BATCH_SHARDS: usize = 8;
-/// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
-const PART_BYTES: usize = 1 << 20;
 /// Elements of the flat slices that one task reduces or updates: 64 kB, half of a small first-level cache's share.
 const CHUNK: usize = 8192;
 
@@ -46,19 +48,6 @@ pub struct StepOutcome {
     /// Samples of the batch.
     pub samples: usize,
 }
-
-/// One thing that a shard does in a stage; the number is the step's.
-#[derive(Debug, Clone, Copy)]
-enum Action {
-    Forward(usize),
-    ForwardSums(usize),
-    Loss(usize),
-    Backward(usize),
-    BackwardSums(usize),
-}
-
-/// What every shard does between two barriers; the last action's sums, if it makes any, are combined at the barrier.
-type Stage = Vec<Action>;
 
 /// Sums over the whole batch, a slice a step.
 struct Sums {
@@ -84,6 +73,7 @@ pub struct Executor {
     block_scratch: Vec<AlignedVec>,
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
+    bands: Bands,
     seed: u64,
     step: u64,
 }
@@ -172,6 +162,7 @@ impl Executor {
             .map(|n| n.forward_sums.max(n.backward_sums))
             .max()
             .unwrap_or(0);
+        let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
         Ok(Self {
             kernels,
             pool,
@@ -194,6 +185,7 @@ impl Executor {
             block_scratch: (0..tasks).map(|_| AlignedVec::zeros(scratch)).collect(),
             train_stages: train_stages(&plan, &needs),
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
+            bands,
             seed: 0,
             step: 0,
             plan,
@@ -364,11 +356,8 @@ impl Executor {
         }
         self.run(batch, false)?;
         let slot = self.plan.predict.values[self.plan.output()];
-        for (shard, out) in self
-            .shards
-            .iter()
-            .zip(probabilities.chunks_mut(self.shard_samples * classes))
-        {
+        for shard in self.shards.iter().filter(|shard| shard.samples > 0) {
+            let out = &mut probabilities[shard.first_row * classes..][..shard.samples * classes];
             out.copy_from_slice(&shard.slots[slot][..out.len()]);
         }
         Ok(())
@@ -383,11 +372,16 @@ impl Executor {
                 "a batch of {samples} samples: 1 to {most} can be"
             )));
         }
+        // A prediction's answers do not depend on the cut: a small batch is spread over the shards too.
+        let shard_samples = match training {
+            true => self.shard_samples,
+            false => samples
+                .div_ceil(SMALL_BATCH_SHARDS.min(self.shards.len()))
+                .min(self.shard_samples),
+        };
         for (i, shard) in self.shards.iter_mut().enumerate() {
-            shard.first_row = i * self.shard_samples;
-            shard.samples = samples
-                .saturating_sub(shard.first_row)
-                .min(self.shard_samples);
+            shard.first_row = i * shard_samples;
+            shard.samples = samples.saturating_sub(shard.first_row).min(shard_samples);
         }
         let pool = Arc::clone(&self.pool);
         pool.install(|| {
@@ -408,6 +402,10 @@ impl Executor {
                     seed: self.seed,
                     step: self.step,
                 };
+                if let (1, false, [shard, ..]) = (samples, training, &mut *self.shards) {
+                    self.bands.predict(&shared, shard, batch);
+                    continue;
+                }
                 self.shards
                     .par_iter_mut()
                     .with_max_len(1)
@@ -475,54 +473,6 @@ impl Executor {
                 });
         }
     }
-}
-
-/// As many samples as keep a model's largest value inside [`PART_BYTES`].
-fn part_samples(plan: &Plan) -> usize {
-    let largest = plan.value_lens.iter().max().map_or(1, |&len| len.max(1));
-    (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES)
-}
-
-/// The stages of a training step: forward, the loss at the head, backward in reverse.
-fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
-    let mut stages = vec![Vec::new()];
-    let mut push = |action: Action, barrier: bool| {
-        stages
-            .last_mut()
-            .into_iter()
-            .for_each(|stage: &mut Stage| stage.push(action));
-        if barrier {
-            stages.push(Vec::new());
-        }
-    };
-    // A softmax inside a model is an operation like others: the last one alone is trained against targets.
-    let Some((_, inner)) = plan.steps.split_last() else {
-        return stages;
-    };
-    for i in 0..=inner.len() {
-        if needs[i].forward_sums > 0 {
-            push(Action::ForwardSums(i), true);
-        }
-        let head = i == inner.len();
-        push(
-            if head {
-                Action::Loss(i)
-            } else {
-                Action::Forward(i)
-            },
-            false,
-        );
-    }
-    for (i, step) in inner.iter().enumerate().rev() {
-        if !step.has_backward {
-            continue;
-        }
-        if needs[i].backward_sums > 0 {
-            push(Action::BackwardSums(i), true);
-        }
-        push(Action::Backward(i), false);
-    }
-    stages
 }
 
 /// At a barrier: the shards' sums of a stage's last action into one.

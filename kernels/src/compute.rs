@@ -105,16 +105,17 @@ impl Compute {
         }
     }
 
-    /// The algorithms that are worth timing for a block: as exact as the precision asks for.
-    pub fn candidates(&self) -> Vec<ConvAlgorithm> {
+    /// The algorithms that are worth timing for a block: no less exact than the precision, and in bf16 no more exact either.
+    pub fn candidates(&self, block: &ConvBlock) -> Vec<ConvAlgorithm> {
+        let rule = self.rule(block);
+        if rule == ConvAlgorithm::Bf16 {
+            return vec![rule];
+        }
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
         if self.has_tiles() {
             candidates.push(ConvAlgorithm::Bf16x6);
-            if self.precision >= Precision::Fast {
+            if self.precision == Precision::Fast {
                 candidates.push(ConvAlgorithm::Bf16x6x3);
-            }
-            if self.precision >= Precision::Bf16 {
-                candidates.push(ConvAlgorithm::Bf16);
             }
         }
         candidates

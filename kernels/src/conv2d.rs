@@ -33,6 +33,7 @@ use crate::activation::Activation;
 use crate::pool::PoolShape;
 use crate::table::Kernels;
 use std::fmt;
+use std::ops::Range;
 
 pub use self::algorithm::ConvAlgorithm;
 pub(crate) use self::backward::backward;
@@ -189,6 +190,11 @@ impl ConvBlock {
         self.pool_or_identity().output_len()
     }
 
+    /// Rows of one sample's output.
+    pub fn output_rows(&self) -> usize {
+        self.pool_or_identity().out_height
+    }
+
     /// Codes of one sample: one an output, or none without a pool.
     ///
     /// A code is `row * window_width + column` of the maximum in the unclipped window. The first maximum in row-major
@@ -246,6 +252,39 @@ impl ConvBlock {
             out_height: conv.out_height,
             out_width: conv.out_width,
         })
+    }
+
+    /// Some rows of the output as a block of its own, and the rows of the image that it reads; `None` where it reads none.
+    ///
+    /// The packed kernel serves both, and the values are the same bits. `rows` is not empty and inside the output.
+    pub fn band(&self, rows: Range<usize>) -> Option<(ConvBlock, Range<usize>)> {
+        let (conv, pool) = (&self.conv, self.pool_or_identity());
+        let (first, end) = (pool.rows(rows.start).0, pool.rows(rows.end - 1).1);
+        let read = first.saturating_sub(conv.pad_top)
+            ..(end + conv.kernel_height - 1)
+                .saturating_sub(conv.pad_top)
+                .min(conv.height);
+        if read.is_empty() {
+            return None;
+        }
+        let band = Conv2dShape {
+            height: read.len(),
+            pad_top: conv.pad_top + read.start - first,
+            out_height: end - first,
+            ..*conv
+        };
+        let pool = self.pool.map(|pool| PoolShape {
+            height: end - first,
+            pad_top: pool.pad_top + first - rows.start * pool.stride_height,
+            out_height: rows.len(),
+            ..pool
+        });
+        let block = ConvBlock {
+            conv: band,
+            pool,
+            ..*self
+        };
+        Some((block, read))
     }
 
     /// # Panics

@@ -258,7 +258,7 @@ impl Tune {
         wants_input: bool,
     ) -> BTreeMap<ConvAlgorithm, f64> {
         let mut ways: Vec<Way> = compute
-            .candidates()
+            .candidates(&block)
             .into_iter()
             .map(|algorithm| Way::new(kernels, block, algorithm, wants_input))
             .collect();

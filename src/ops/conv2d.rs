@@ -2,12 +2,15 @@
 
 use super::window::{Padding, as_one_row, output_extent};
 use super::{Activate, MaxPool2d};
-use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
+use crate::op::{Backward, Band, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::activation::Activation;
 use sonograd_kernels::conv2d::{Conv2dShape, ConvBlock};
 use sonograd_kernels::{Kernels, reference};
 use std::any::Any;
+
+/// Floating-point operations that one thread does sooner than it wakes another: about 20 us.
+const MOST_ALONE: f64 = 2e6;
 
 /// A convolution of stride 1 over height x width x channels; a 1-D convolution has height 1.
 #[derive(Debug, Clone)]
@@ -83,6 +86,30 @@ impl Conv2d {
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.block.activation = activation;
         self
+    }
+
+    /// The block's bands of rows, each made an operation by `wrap`; none where a band's work is less than waking a thread.
+    pub(super) fn bands_of(&self, count: usize, wrap: impl Fn(Self) -> Box<dyn Op>) -> Vec<Band> {
+        let (conv, rows) = (&self.block.conv, self.block.output_rows());
+        if count < 2 || rows < count || self.flops() < MOST_ALONE {
+            return Vec::new();
+        }
+        let image_row = conv.width * conv.in_channels;
+        let output_row = self.block.output_len() / rows;
+        let starts = (0..rows).step_by(rows.div_ceil(count));
+        let bands = starts.map(|start| {
+            let band = start..rows.min(start + rows.div_ceil(count));
+            let (block, read) = self.block.band(band.clone())?;
+            Some(Band {
+                op: wrap(Self {
+                    block,
+                    ..self.clone()
+                }),
+                input: read.start * image_row..read.end * image_row,
+                output: band.start * output_row..band.end * output_row,
+            })
+        });
+        bands.collect::<Option<_>>().unwrap_or_default()
     }
 
     /// With the activation or the pool behind it, where the block has not one yet.
@@ -165,6 +192,10 @@ impl Op for Conv2d {
 
     fn convolution(&mut self) -> Option<&mut ConvBlock> {
         Some(&mut self.block)
+    }
+
+    fn bands(&self, count: usize) -> Vec<Band> {
+        self.bands_of(count, |op| Box::new(op))
     }
 
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {

@@ -12,7 +12,7 @@
 //! ```
 
 use super::{BatchNormalization, Conv2d};
-use crate::op::{Backward, Forward, Needs, Op, Parameter};
+use crate::op::{Backward, Band, Forward, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::{ConvBlock, Kernels};
 
@@ -136,6 +136,15 @@ impl Op for NormConv2d {
 
     fn convolution(&mut self) -> Option<&mut ConvBlock> {
         self.conv.convolution()
+    }
+
+    fn bands(&self, count: usize) -> Vec<Band> {
+        self.conv.bands_of(count, |conv| {
+            Box::new(Self {
+                norm: self.norm.clone(),
+                conv,
+            })
+        })
     }
 
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {

@@ -37,6 +37,7 @@ use std::ops::Range;
 
 pub use self::algorithm::ConvAlgorithm;
 pub(crate) use self::backward::backward;
+pub(crate) use self::bf16::forward_bf16;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
 
@@ -222,8 +223,12 @@ impl ConvBlock {
 
     /// Values of scratch that [`Kernels::conv_block_forward`] needs.
     pub fn forward_scratch_len(&self, lanes: usize) -> usize {
-        match self.algorithm(lanes) {
-            algorithm if algorithm.is_direct() => forward::Scratch::new(self, lanes).len,
+        let algorithm = self.algorithm(lanes);
+        if let Some(parts) = algorithm.bf16_parts() {
+            return bf16::Layout::new(&self.conv, parts, lanes).len;
+        }
+        match algorithm {
+            ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -341,9 +346,13 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let algorithm = block.algorithm(self.lanes());
-        if algorithm.is_direct() {
+        if algorithm == ConvAlgorithm::Direct {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
+        }
+        if algorithm.is_direct() {
+            return self
+                .conv_bf16_forward(block, samples, input, packed, bias, output, codes, scratch);
         }
         block.check();
         assert_eq!(input.len(), samples * block.conv.input_len());

@@ -523,6 +523,14 @@ kernels! {
         block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
         codes: &mut [u8], scratch: &mut [f32],
     ) = conv2d::forward, where {}
+    /// [`Kernels::conv_block_forward`] of a block that is computed by bf16 parts.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block, or its algorithm is another.
+    fn conv_bf16_forward(
+        block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
+        codes: &mut [u8], scratch: &mut [f32],
+    ) = conv2d::forward_bf16, where {}
     /// [`Kernels::conv_block_backward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics

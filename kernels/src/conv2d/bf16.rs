@@ -25,9 +25,9 @@ use crate::tiles::{B_LEN, COLUMNS, DEPTH, ROWS, Session, Step, b_index};
 const PIXEL: usize = DEPTH / 2;
 
 /// Where the intermediate values stand in forward's scratch.
-pub(super) struct Layout {
-    /// Of the packed kernel.
-    parts: usize,
+pub(crate) struct Layout {
+    pub(super) len: usize,
+    bias: usize,
     /// Planes of 32 channels of the image.
     planes: usize,
     /// Columns of a plane's rows and of the map's.
@@ -44,7 +44,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(conv: &Conv2dShape, parts: usize, sections: &mut Sections) -> Self {
+    pub(super) fn new(conv: &Conv2dShape, parts: usize, lanes: usize) -> Self {
+        let mut sections = Sections::default();
         let planes = conv.in_channels.div_ceil(DEPTH);
         let width = conv.padded_width();
         let used = (conv.out_height - 1) * width + conv.out_width;
@@ -56,7 +57,7 @@ impl Layout {
         assert!(image_len * size_of::<f32>() < u32::MAX as usize);
         let pair_steps = planes * conv.kernel_height * conv.kernel_width;
         Self {
-            parts,
+            bias: sections.take(conv.out_channels.next_multiple_of(lanes)),
             planes,
             width,
             pixels,
@@ -65,6 +66,7 @@ impl Layout {
             pair_steps,
             steps: sections.take(2 * pair_steps * products(parts).count()),
             map: sections.take(pixels * COLUMNS),
+            len: sections.len,
         }
     }
 }
@@ -133,12 +135,82 @@ pub(super) unsafe fn pack(conv: &Conv2dShape, parts: usize, kernel: &[f32], pack
     }
 }
 
+/// The fused forward pass of one block by bf16 parts.
+///
+/// # Panics
+/// Where a length does not fit the block, or the block is not computed so.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn forward_bf16<S: Simd>(
+    s: S,
+    block: &ConvBlock,
+    samples: usize,
+    input: &[f32],
+    packed: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+    codes: &mut [u8],
+    scratch: &mut [f32],
+) {
+    block.check();
+    let (conv, pool) = (&block.conv, block.pool_or_identity());
+    let algorithm = block.algorithm(S::LANES);
+    // Only a pool's codes tell training from prediction.
+    let parts = match block.pool.is_some() && codes.is_empty() {
+        true => algorithm.bf16_predict_parts(),
+        false => algorithm.bf16_parts(),
+    };
+    let (Some(parts), Some(stored)) = (parts, algorithm.bf16_parts()) else {
+        panic!("{algorithm} multiplies no bf16");
+    };
+    let layout = Layout::new(conv, stored, S::LANES);
+    assert_eq!(input.len(), samples * conv.input_len());
+    assert_eq!(packed.len(), block.packed_len(S::LANES));
+    assert_eq!(bias.len(), conv.out_channels);
+    assert_eq!(output.len(), samples * block.output_len());
+    assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
+    assert!(scratch.len() >= layout.len);
+
+    let padded = conv.out_channels.next_multiple_of(S::LANES);
+    let padded_bias = &mut scratch[layout.bias..][..padded];
+    padded_bias[..bias.len()].copy_from_slice(bias);
+    padded_bias[bias.len()..].fill(0.0);
+    let scratch = scratch.as_mut_ptr();
+    let set = packed_len(conv, stored) / conv.out_channels.div_ceil(COLUMNS);
+    // SAFETY: the lengths above; every offset stays in its sample and its section.
+    unsafe {
+        prepare(conv, &layout, parts, scratch);
+        for n in 0..samples {
+            let codes = if codes.is_empty() {
+                std::ptr::null_mut()
+            } else {
+                codes.as_mut_ptr().add(n * pool.output_len())
+            };
+            sample(
+                s,
+                block,
+                &pool,
+                &layout,
+                parts,
+                input.as_ptr().add(n * conv.input_len()),
+                packed.as_ptr(),
+                set,
+                output.as_mut_ptr().add(n * pool.output_len()),
+                codes,
+                scratch,
+            );
+        }
+    }
+}
+
 /// What all samples share: zeros around the image, and the list of steps for so many `parts`, the packed kernel's or fewer.
 ///
 /// # Safety
 /// `scratch` has the layout's sections.
 #[inline(always)]
-pub(super) unsafe fn prepare(conv: &Conv2dShape, layout: &Layout, parts: usize, scratch: *mut f32) {
+unsafe fn prepare(conv: &Conv2dShape, layout: &Layout, parts: usize, scratch: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
         let image = scratch.add(layout.image);
@@ -150,10 +222,10 @@ pub(super) unsafe fn prepare(conv: &Conv2dShape, layout: &Layout, parts: usize, 
 /// One sample, behind [`prepare`] for as many parts.
 ///
 /// # Safety
-/// `sample` holds one; `weights` is [`pack`]'s layout, `bias` is padded to whole registers; `output` may be written for the
-/// sample's output and so may `codes` unless it is null; `scratch` has the layout's sections.
+/// `sample` holds one; `weights` is [`pack`]'s layout, `set` values a block of filters; `output` may be written for the
+/// sample's output and so may `codes` unless it is null; `scratch` has the layout's sections, and the bias in its own.
 #[inline(always)]
-pub(super) unsafe fn sample<S: Simd>(
+unsafe fn sample<S: Simd>(
     s: S,
     block: &ConvBlock,
     pool: &PoolShape,
@@ -161,13 +233,12 @@ pub(super) unsafe fn sample<S: Simd>(
     parts: usize,
     sample: *const f32,
     weights: *const f32,
-    bias: *const f32,
+    set: usize,
     output: *mut f32,
     codes: *mut u8,
     scratch: *mut f32,
 ) {
     let conv = &block.conv;
-    let set = packed_len(conv, layout.parts) / conv.out_channels.div_ceil(COLUMNS);
     // SAFETY: every offset stays in its section; a block's taps stay in its plane, whose length allows for the last one.
     unsafe {
         let (image, map) = (scratch.add(layout.image), scratch.add(layout.map));
@@ -196,7 +267,7 @@ pub(super) unsafe fn sample<S: Simd>(
                 row_len: layout.width * COLUMNS,
                 pixel_len: COLUMNS,
                 out_pixel_len: conv.out_channels,
-                bias: Bias::of(bias.add(first)),
+                bias: Bias::of(scratch.add(layout.bias + first)),
             };
             for oy in 0..pool.out_height {
                 let at = oy * pool.out_width * conv.out_channels + first;

@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, bf16, direct, few_filters, one_channel, pad};
+use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
@@ -18,20 +18,16 @@ enum Path {
     Channels { padded: usize, ring: usize },
     /// Lanes over the width.
     Width(few_filters::Layout),
-    /// Tiles of bf16 parts.
-    Bf16(bf16::Layout),
 }
 
 impl Scratch {
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
         let (conv, pool) = (&block.conv, block.pool_or_identity());
-        let channels = Packed::new(block, lanes).channels;
+        let channels = conv.out_channels.next_multiple_of(lanes);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
         let bias = sections.take(channels);
-        let path = if let Some(parts) = block.algorithm(lanes).bf16_parts() {
-            Path::Bf16(bf16::Layout::new(conv, parts, &mut sections))
-        } else if few_filters::applies(conv, &pool, lanes) {
+        let path = if few_filters::applies(conv, &pool, lanes) {
             Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
         } else {
             Path::Channels {
@@ -78,17 +74,6 @@ pub(crate) unsafe fn forward<S: Simd>(
     padded_bias[..bias.len()].copy_from_slice(bias);
     padded_bias[bias.len()..].fill(0.0);
     let scratch = scratch.as_mut_ptr();
-    // Only a pool's codes tell training from prediction.
-    let algorithm = block.algorithm(S::LANES);
-    let parts = match block.pool.is_some() && codes.is_empty() {
-        true => algorithm.bf16_predict_parts(),
-        false => algorithm.bf16_parts(),
-    };
-    let parts = parts.unwrap_or(0);
-    if let Path::Bf16(layout) = &sections.path {
-        // SAFETY: the scratch has the layout's sections.
-        unsafe { bf16::prepare(conv, layout, parts, scratch) };
-    }
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
         unsafe {
@@ -114,9 +99,6 @@ pub(crate) unsafe fn forward<S: Simd>(
                         s, block, &pool, layout, weights, bias, output, codes, scratch,
                     );
                 }
-                Path::Bf16(layout) => bf16::sample(
-                    s, block, &pool, layout, parts, image, weights, bias, output, codes, scratch,
-                ),
             }
         }
     }

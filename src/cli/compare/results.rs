@@ -179,8 +179,8 @@ impl Results {
                 settings("front end", &about.front_ends),
             ],
             machine: format!(
-                "{}, {} kernels, {} threads",
-                about.machine, about.compute.isa, about.threads
+                "{}, {} kernels in {}, {} threads",
+                about.machine, about.compute.isa, about.compute.precision, about.threads
             ),
         }
     }

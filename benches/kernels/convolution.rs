@@ -35,6 +35,11 @@ pub(crate) fn convolution(c: &mut Criterion) {
                     // Its two halves run alone.
                     ConvAlgorithm::Bf16x6x3 => false,
                     ConvAlgorithm::Direct | ConvAlgorithm::Im2colGemm => true,
+                    // Other kernels it leaves to the direct one.
+                    ConvAlgorithm::Winograd => {
+                        let conv = &layer.block.conv;
+                        (conv.kernel_height, conv.kernel_width) == (3, 3)
+                    }
                     ConvAlgorithm::Bf16
                     | ConvAlgorithm::Bf16x3
                     | ConvAlgorithm::Bf16x6

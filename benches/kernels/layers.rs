@@ -55,6 +55,7 @@ pub(crate) fn block(
         conv,
         activation,
         pool,
+        odd_start: false,
         algorithm: None,
     }
 }

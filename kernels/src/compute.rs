@@ -143,6 +143,7 @@ mod tests {
             },
             activation: Activation::Relu,
             pool: None,
+            odd_start: false,
             algorithm: None,
         }
     }

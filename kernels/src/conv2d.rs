@@ -28,6 +28,7 @@ mod one_channel;
 mod pack;
 mod weight_gradient;
 mod whole_map;
+pub(crate) mod winograd;
 
 use crate::activation::Activation;
 use crate::pool::PoolShape;
@@ -144,6 +145,9 @@ pub struct ConvBlock {
     pub activation: Activation,
     /// The pool, whose input is the convolution's output.
     pub pool: Option<PoolShape>,
+    /// True where the map begins on an odd row of a larger one's, of which this is a [`band`](Self::band):
+    /// [`ConvAlgorithm::Winograd`] computes rows in pairs, and they are to be the same ones.
+    pub odd_start: bool,
     /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
     pub algorithm: Option<ConvAlgorithm>,
 }
@@ -208,8 +212,13 @@ impl ConvBlock {
 
     /// The algorithm that computes the block with registers of `lanes` values.
     pub fn algorithm(&self, lanes: usize) -> ConvAlgorithm {
-        self.algorithm
-            .unwrap_or_else(|| ConvAlgorithm::choose(self, lanes))
+        match self.algorithm {
+            Some(ConvAlgorithm::Winograd) if !winograd::applies(&self.conv) => {
+                ConvAlgorithm::Direct
+            }
+            Some(algorithm) => algorithm,
+            None => ConvAlgorithm::choose(self, lanes),
+        }
     }
 
     /// Values of the packed kernel, for registers of `lanes` values.
@@ -229,6 +238,7 @@ impl ConvBlock {
         }
         match algorithm {
             ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
+            ConvAlgorithm::Winograd => winograd::Layout::new(self, lanes).len,
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -236,7 +246,9 @@ impl ConvBlock {
     /// Values of scratch that [`Kernels::conv_block_backward`] needs.
     pub fn backward_scratch_len(&self, lanes: usize) -> usize {
         match self.algorithm(lanes) {
-            algorithm if algorithm.is_direct() => backward::Scratch::new(self, lanes).len,
+            algorithm if algorithm.skips_what_pools_threw_away() => {
+                backward::Scratch::new(self, lanes).len
+            }
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -287,6 +299,7 @@ impl ConvBlock {
         let block = ConvBlock {
             conv: band,
             pool,
+            odd_start: self.odd_start ^ (first % 2 == 1),
             ..*self
         };
         Some((block, read))
@@ -324,6 +337,10 @@ impl Kernels {
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
                 packed.copy_from_slice(kernel);
             }
+            ConvAlgorithm::Winograd => {
+                winograd::pack(&block.conv, self.lanes(), kernel, packed);
+                self.conv_direct_pack(block, kernel, packed);
+            }
             _ => self.conv_direct_pack(block, kernel, packed),
         }
     }
@@ -350,7 +367,7 @@ impl Kernels {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
         }
-        if algorithm.is_direct() {
+        if algorithm.bf16_parts().is_some() {
             return self
                 .conv_bf16_forward(block, samples, input, packed, bias, output, codes, scratch);
         }
@@ -361,6 +378,9 @@ impl Kernels {
         assert_eq!(output.len(), samples * block.output_len());
         assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
         assert!(scratch.len() >= block.forward_scratch_len(self.lanes()));
+        if algorithm == ConvAlgorithm::Winograd {
+            return winograd::forward(self, block, input, packed, bias, output, codes, scratch);
+        }
         whole_map::forward(
             self, block, algorithm, input, packed, bias, output, codes, scratch,
         );
@@ -387,7 +407,7 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let algorithm = block.algorithm(self.lanes());
-        if algorithm.is_direct() {
+        if algorithm.skips_what_pools_threw_away() {
             return self.conv_direct_backward(
                 block, samples, input, output, codes, d_output, packed, d_input, d_kernel, d_bias,
                 scratch,

@@ -2,6 +2,7 @@
 
 use crate::activation::{Activation, activate};
 use crate::simd::Simd;
+use std::ops::Range;
 
 /// The shape of a max pooling. Windows that reach over the image's edge are clipped to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +122,59 @@ impl Bias {
     unsafe fn add<S: Simd>(self, s: S, c: usize, x: S::F) -> S::F {
         // SAFETY: the caller's channels; or LANES <= 16 zeros.
         unsafe { s.add(x, s.load(self.values.add(c * self.step))) }
+    }
+}
+
+/// Pools output rows of one sample whose map's rows stand in a ring: see `pool_row`.
+///
+/// # Panics
+/// Where a length does not fit the shape, or the ring has fewer slots than a window rows.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn pool_ring<S: Simd>(
+    s: S,
+    pool: &PoolShape,
+    rows: Range<usize>,
+    ring: &[f32],
+    slots: usize,
+    bias: &[f32],
+    activation: Activation,
+    output: &mut [f32],
+    codes: &mut [u8],
+) {
+    pool.check();
+    let row_len = pool.width * pool.channels;
+    assert!(rows.end <= pool.out_height);
+    assert!(slots >= pool.window_height && ring.len() >= slots * row_len);
+    assert!(bias.len() >= pool.channels.next_multiple_of(S::LANES));
+    assert_eq!(output.len(), pool.output_len());
+    assert!(codes.is_empty() || codes.len() == output.len());
+    let ring = Rows {
+        start: ring.as_ptr(),
+        slots,
+        row_len,
+        pixel_len: pool.channels,
+        out_pixel_len: pool.channels,
+        bias: Bias::of(bias.as_ptr()),
+    };
+    let codes = match codes.is_empty() {
+        true => std::ptr::null_mut(),
+        false => codes.as_mut_ptr(),
+    };
+    for oy in rows {
+        let at = oy * pool.out_width * pool.channels;
+        // SAFETY: the lengths above.
+        unsafe {
+            let codes = if codes.is_null() {
+                codes
+            } else {
+                codes.add(at)
+            };
+            let output = output.as_mut_ptr().add(at);
+            pool_row(s, pool, oy, ring, activation, output, codes);
+        }
     }
 }
 

@@ -53,6 +53,18 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_partial(self, from: *const f32, n: usize) -> Self::F;
     /// Writes the first `n <= LANES` lanes.
     unsafe fn store_partial(self, to: *mut f32, x: Self::F, n: usize);
+    /// Asks for the cache line at `from`, any address, to be brought into the first-level cache; nothing where it cannot be asked.
+    #[inline(always)]
+    fn prefetch(self, from: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing that the program sees and faults on no address; every x86-64 CPU has it.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(from.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = from;
+    }
     /// Reads `LANES` bytes as whole numbers.
     unsafe fn load_u8(self, from: *const u8) -> Self::F;
     /// Writes `LANES` lanes that hold whole numbers of 0..=255 as bytes.

@@ -4,6 +4,7 @@
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
 
 use crate::activation::{self, Activation};
+use crate::conv2d::winograd::{self, Tiles};
 use crate::conv2d::{self, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
@@ -11,6 +12,7 @@ use crate::lstm::{self, LstmShape};
 use crate::pool::{self, PoolShape};
 use crate::simd::portable::Portable;
 use crate::{math, norm, softmax, update};
+use std::ops::Range;
 
 macro_rules! kernels {
     ($(
@@ -510,6 +512,28 @@ kernels! {
     fn max_pool_backward(
         pool: &PoolShape, samples: usize, d_output: &[f32], codes: &[u8], d_input: &mut [f32],
     ) = pool::max_pool_backward, where {}
+    /// Rows of [`max_pool_forward`](Kernels::max_pool_forward)'s output of one sample, whose map's row y stands in slot
+    /// `y % slots` of a ring: `activation(maximum + bias)`. The bias is padded to whole registers.
+    ///
+    /// # Panics
+    /// Where a length does not fit the shape, or a window has more rows than the ring.
+    fn pool_ring(
+        pool: &PoolShape, rows: Range<usize>, ring: &[f32], slots: usize, bias: &[f32], activation: Activation,
+        output: &mut [f32], codes: &mut [u8],
+    ) = pool::pool_ring, where { activation.check(); }
+    /// Winograd's transform of the image for tile rows `first..first + rows`.
+    ///
+    /// # Panics
+    /// Where a length does not fit the tiles.
+    fn winograd_input(tiles: &Tiles, first: usize, rows: usize, image: &[f32], v: &mut [f32])
+        = winograd::input, where {}
+    /// Winograd's transform of the products of tile rows `first..first + rows` to rows of the map, row y in slot
+    /// `y % slots`.
+    ///
+    /// # Panics
+    /// Where a length does not fit the tiles.
+    fn winograd_output(tiles: &Tiles, first: usize, rows: usize, m: &[f32], ring: &mut [f32], slots: usize)
+        = winograd::output, where {}
     /// [`Kernels::conv_block_pack`] by [`ConvAlgorithm::Direct`](conv2d::ConvAlgorithm::Direct), whatever the block asks for.
     ///
     /// # Panics

@@ -120,11 +120,13 @@ fn the_models_own_layers() {
             conv,
             activation,
             pool,
+            odd_start: false,
             algorithm: None,
         };
         let problem = Problem::new(block, 1, noise(seed as u64));
         // The others have no paths that small blocks miss.
         problem.by(ConvAlgorithm::Direct).check_one();
+        problem.by(ConvAlgorithm::Winograd).check_one();
         problem.by(ConvAlgorithm::Im2colGemm).check_one();
         problem.by(ConvAlgorithm::Bf16x3).check_one();
     }
@@ -137,6 +139,7 @@ fn empty_codes_leave_the_output_alone() {
         conv,
         activation: LEAKY,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
+        odd_start: false,
         algorithm: None,
     };
     for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
@@ -159,6 +162,7 @@ fn any_codes_are_safe() {
         conv,
         activation: Activation::Relu,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
+        odd_start: false,
         // The others refuse them.
         algorithm: Some(ConvAlgorithm::Direct),
     };
@@ -199,6 +203,7 @@ fn nan_is_not_swallowed_by_relu() {
         conv: conv(3, 40, (1, 3), (3, 3), true),
         activation: Activation::Relu,
         pool: None,
+        odd_start: false,
         algorithm: None,
     };
     let mut problem = Problem::new(block, 1, noise(5));
@@ -228,6 +233,7 @@ fn many_samples_and_large_ones_are_cut_into_products() {
                 conv,
                 activation,
                 pool,
+                odd_start: false,
                 algorithm: None,
             };
             Problem::new(block, samples, noise(6)).check();
@@ -241,6 +247,7 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         conv: conv(1, 5, (128, 256), (1, 2), true),
         activation: Activation::Relu,
         pool: None,
+        odd_start: false,
         algorithm: None,
     };
     let pooled = ConvBlock {
@@ -249,6 +256,14 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
     };
     let image = ConvBlock {
         conv: conv(9, 9, (64, 64), (3, 3), false),
+        ..plain
+    };
+    let even = ConvBlock {
+        conv: conv(9, 9, (64, 64), (2, 2), false),
+        ..plain
+    };
+    let few_channels = ConvBlock {
+        conv: conv(9, 9, (15, 64), (3, 3), false),
         ..plain
     };
     let few_filters = ConvBlock {
@@ -263,7 +278,9 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         assert_eq!(plain.algorithm(lanes), ConvAlgorithm::Im2colGemm);
         assert_eq!(pooled.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(few_filters.algorithm(lanes), ConvAlgorithm::Direct);
-        assert_eq!(image.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(image.algorithm(lanes), ConvAlgorithm::Winograd);
+        assert_eq!(even.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(few_channels.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(asked.algorithm(lanes), ConvAlgorithm::Naive);
     }
 }
@@ -310,6 +327,7 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     conv: shape,
                     activation,
                     pool,
+                    odd_start: false,
                     algorithm: None,
                 }
             },

@@ -57,6 +57,7 @@ impl Conv2d {
             conv,
             activation: Activation::Linear,
             pool: None,
+            odd_start: false,
             algorithm: None,
         };
         Ok(Self {

@@ -1,6 +1,6 @@
 //! How a block is computed: the choices, the rule that takes one, and the variable that overrides it.
 
-use super::ConvBlock;
+use super::{ConvBlock, winograd};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +9,10 @@ use std::str::FromStr;
 pub enum ConvAlgorithm {
     /// Register tiles straight over the image, row by row into the pool; backward multiplies what the pool let through.
     Direct,
-    /// The same with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
+    /// The same with forward's products of 3 x 3 kernels by Winograd's minimal filtering, four pixels at a time: as exact as
+    /// f32, with 16 multiplications for 36. Other kernels: [`Direct`](Self::Direct).
+    Winograd,
+    /// [`Direct`](Self::Direct) with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
     /// CPU's tiles if it has them (see [`Compute::has_tiles`](crate::Compute::has_tiles)), emulated if not.
     Bf16,
     /// The same with forward's values cut into two bf16 parts: an error of up to 2^-15 of the sum's magnitude.
@@ -31,6 +34,7 @@ impl ConvAlgorithm {
     /// Every algorithm.
     pub const ALL: &'static [ConvAlgorithm] = &[
         ConvAlgorithm::Direct,
+        ConvAlgorithm::Winograd,
         ConvAlgorithm::Bf16,
         ConvAlgorithm::Bf16x3,
         ConvAlgorithm::Bf16x6,
@@ -44,6 +48,7 @@ impl ConvAlgorithm {
     pub fn name(self) -> &'static str {
         match self {
             ConvAlgorithm::Direct => "direct",
+            ConvAlgorithm::Winograd => "winograd",
             ConvAlgorithm::Bf16 => "bf16",
             ConvAlgorithm::Bf16x3 => "bf16x3",
             ConvAlgorithm::Bf16x6 => "bf16x6",
@@ -73,8 +78,9 @@ impl ConvAlgorithm {
     }
 
     /// True for the fused kernels, whatever forward multiplies: they share the backward pass.
-    pub(super) fn is_direct(self) -> bool {
-        self == ConvAlgorithm::Direct || self.bf16_parts().is_some()
+    pub(super) fn skips_what_pools_threw_away(self) -> bool {
+        matches!(self, ConvAlgorithm::Direct | ConvAlgorithm::Winograd)
+            || self.bf16_parts().is_some()
     }
 
     /// The algorithm that `SONOGRAD_CONV` asks for, or `None` where it is not set or empty: the rule of
@@ -94,8 +100,9 @@ impl ConvAlgorithm {
     }
 
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
-    /// without a pool whose filters fill two registers and whose windows hold at least 32 values, [`Direct`](Self::Direct)
-    /// for every other.
+    /// without a pool whose filters fill two registers and whose windows hold at least 32 values,
+    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, [`Direct`](Self::Direct) for
+    /// every other.
     ///
     /// Behind a pool at most one gradient in two is not 0, and the direct kernels multiply those alone; without one they
     /// read the weights, or the image, from memory for every entry of their lists, where a GEMM holds a tile of the
@@ -110,6 +117,11 @@ impl ConvAlgorithm {
             && conv.window_len() >= GEMM_DEPTH
         {
             ConvAlgorithm::Im2colGemm
+        } else if winograd::applies(conv)
+            && conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
+            && conv.out_height.min(conv.out_width) > 1
+        {
+            ConvAlgorithm::Winograd
         } else {
             ConvAlgorithm::Direct
         }
@@ -118,6 +130,8 @@ impl ConvAlgorithm {
 
 /// Values of a window from which on a GEMM is worth its copies.
 const GEMM_DEPTH: usize = 32;
+/// Channels, and filters, from which on Winograd's transforms cost less than the multiplications that they save.
+const WINOGRAD_CHANNELS: usize = 16;
 
 impl fmt::Display for ConvAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,10 +161,10 @@ mod tests {
         for &algorithm in ConvAlgorithm::ALL {
             assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
         }
-        let error = "winograd".parse::<ConvAlgorithm>().unwrap_err();
+        let error = "strassen".parse::<ConvAlgorithm>().unwrap_err();
         assert_eq!(
             error,
-            "unknown convolution algorithm 'winograd': one of direct, bf16, bf16x3, bf16x6, bf16x6x3, im2col, matrixmultiply, naive"
+            "unknown convolution algorithm 'strassen': one of direct, winograd, bf16, bf16x3, bf16x6, bf16x6x3, im2col, matrixmultiply, naive"
         );
     }
 }

@@ -3,9 +3,9 @@
 //! - Forward: channels in blocks of `BLOCK` registers (the last block may hold fewer), padded with zeros to whole
 //!   registers: `[block][ky, kx, i][channel of the block]`. A step of the tile reads the next register or two.
 //! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers.
-//! - Where forward multiplies bf16 parts: those, in place of forward's.
+//! - Where forward multiplies bf16 parts, or Winograd's transform of the kernel: those, in place of forward's.
 
-use super::{ConvBlock, bf16, transpose};
+use super::{ConvAlgorithm, ConvBlock, bf16, transpose, winograd};
 use crate::simd::Simd;
 
 /// Registers of output channels that one forward tile computes.
@@ -28,8 +28,12 @@ impl Packed {
         let conv = &block.conv;
         let channels = conv.out_channels.next_multiple_of(lanes);
         let run_len = conv.run().next_multiple_of(lanes);
-        let runs = match block.algorithm(lanes).bf16_parts() {
+        let algorithm = block.algorithm(lanes);
+        let runs = match algorithm.bf16_parts() {
             Some(parts) => bf16::packed_len(conv, parts),
+            None if algorithm == ConvAlgorithm::Winograd => {
+                winograd::packed_kernel_len(conv, lanes)
+            }
             None => conv.kernel_height * conv.run() * channels,
         };
         Self {
@@ -56,10 +60,12 @@ pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], pack
     let (run, steps) = (conv.run(), conv.kernel_height * conv.run());
     let width = BLOCK * S::LANES;
     let (forward, runs) = packed.split_at_mut(layout.runs);
-    if let Some(parts) = block.algorithm(S::LANES).bf16_parts() {
+    let algorithm = block.algorithm(S::LANES);
+    if let Some(parts) = algorithm.bf16_parts() {
         // SAFETY: that many values stand before the runs.
         unsafe { bf16::pack(conv, parts, kernel, forward.as_mut_ptr()) };
-    } else {
+    } else if algorithm != ConvAlgorithm::Winograd {
+        // Its own is written already.
         for first in (0..layout.channels).step_by(width) {
             let lanes = width.min(layout.channels - first);
             let used = lanes.min(conv.out_channels - first);

@@ -1,6 +1,6 @@
 //! One convolution problem: a block, its data, its runs, and the oracle that they are held to.
 
-use sonograd_kernels::{Activation, ConvAlgorithm, ConvBlock, Kernels, reference};
+use sonograd_kernels::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Kernels, reference};
 
 /// Marks what no kernel may touch.
 const SENTINEL: f32 = 12345.0;
@@ -166,12 +166,25 @@ impl Problem {
             Some(3) => f64::powi(2.0, -24),
             _ => 0.0,
         };
-        let magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
+        let mut magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
+        if self.is_by_winograd() {
+            // Its sums have fewer terms, and six roundings in the transforms, but of values that other pixels have a part in.
+            let shared = winograd_magnitudes(conv, n, &abs(&x), &abs(&w));
+            magnitudes
+                .iter_mut()
+                .zip(shared)
+                .for_each(|(m, shared)| *m += shared);
+        }
         let bounds = magnitudes
             .iter()
             .map(|m| m * (terms * f64::from(f32::EPSILON) + cut) + 1e-37)
             .collect();
         (reference::conv2d_forward(conv, n, &x, &w, &b), bounds)
+    }
+
+    fn is_by_winograd(&self) -> bool {
+        self.block.algorithm == Some(ConvAlgorithm::Winograd)
+            && (self.block.conv.kernel_height, self.block.conv.kernel_width) == (3, 3)
     }
 
     pub(crate) fn check_forward(&self, kernels: &Kernels, run: &Run) {
@@ -331,6 +344,76 @@ impl Problem {
     pub(crate) fn check(&self) {
         self.by_algorithm().for_each(|problem| problem.check_one());
     }
+}
+
+/// `|A'| sum of (|G| g |G'|) (|B'| d |B|) |A|` of F(2 x 2, 3 x 3) for images and kernels without a sign: what its roundings
+/// are relative to.
+fn winograd_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Vec<f64> {
+    const B: [[f64; 4]; 4] = [
+        [1., 0., 1., 0.],
+        [0., 1., 1., 0.],
+        [0., 1., 1., 0.],
+        [0., 1., 0., 1.],
+    ];
+    const G: [[f64; 3]; 4] = [[1., 0., 0.], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0., 0., 1.]];
+    const A: [[f64; 4]; 2] = [[1., 1., 1., 0.], [0., 1., 1., 1.]];
+    /// `matrix values matrix'`
+    fn both<const N: usize, const M: usize>(
+        matrix: &[[f64; N]; M],
+        values: impl Fn(usize, usize) -> f64,
+    ) -> [[f64; M]; M] {
+        let mut result = [[0.0; M]; M];
+        for (i, row) in result.iter_mut().enumerate() {
+            for (j, sum) in row.iter_mut().enumerate() {
+                for (k, l) in (0..N).flat_map(|k| (0..N).map(move |l| (k, l))) {
+                    *sum += matrix[i][k] * values(k, l) * matrix[j][l];
+                }
+            }
+        }
+        result
+    }
+    let (channels, filters) = (conv.in_channels, conv.out_channels);
+    let u: Vec<_> = (0..channels * filters)
+        .map(|io| both(&G, |ky, kx| w[(ky * 3 + kx) * channels * filters + io]))
+        .collect();
+    let mut magnitudes = vec![0.0; n * conv.output_len()];
+    for (sample, magnitudes) in magnitudes.chunks_exact_mut(conv.output_len()).enumerate() {
+        let image = &x[sample * conv.input_len()..][..conv.input_len()];
+        for (top, left) in (0..conv.out_height)
+            .step_by(2)
+            .flat_map(|y| (0..conv.out_width).step_by(2).map(move |x| (y, x)))
+        {
+            let v: Vec<_> = (0..channels)
+                .map(|i| {
+                    both(&B, |y, x| {
+                        let (y, x) = (
+                            (top + y).wrapping_sub(conv.pad_top),
+                            (left + x).wrapping_sub(conv.pad_left),
+                        );
+                        if y < conv.height && x < conv.width {
+                            image[(y * conv.width + x) * channels + i]
+                        } else {
+                            0.0
+                        }
+                    })
+                })
+                .collect();
+            for o in 0..filters {
+                let tile = both(&A, |y, x| {
+                    (0..channels)
+                        .map(|i| u[i * filters + o][y][x] * v[i][y][x])
+                        .sum()
+                });
+                for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    let (row, column) = (top + y, left + x);
+                    if row < conv.out_height && column < conv.out_width {
+                        magnitudes[(row * conv.out_width + column) * filters + o] = tile[y][x];
+                    }
+                }
+            }
+        }
+    }
+    magnitudes
 }
 
 /// Deterministic values in -1..1.

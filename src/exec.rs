@@ -68,9 +68,13 @@ pub struct Executor {
     /// Samples of a shard that go through a stage at once.
     part_samples: usize,
     shards: Vec<Shard>,
+    /// Shards that one thread takes through a stage side by side, so that they share what they read of the weights.
+    together: usize,
     weights: Weights,
     gradients: AlignedVec,
     sums: Sums,
+    /// What the tasks of a whole-batch gradient share.
+    gathered: AlignedVec,
     block_scratch: Vec<AlignedVec>,
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
@@ -92,6 +96,14 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// The slices that an action is cut into.
+    fn slices(&self, action: Action) -> usize {
+        match action {
+            Action::Forward(i) | Action::Backward(i) => self.plan.steps[i].op.slices(),
+            _ => 1,
+        }
+    }
+
     fn slots(&self) -> &Slots {
         if self.training {
             &self.plan.train
@@ -151,18 +163,26 @@ impl Executor {
             .iter()
             .zip(&needs)
             .filter(|(_, needs)| needs.gradient_block > 0);
-        let (tasks, scratch) = blocks.fold((0, 0), |(tasks, scratch), (step, needs)| {
-            let own = step.trainable.len().div_ceil(needs.gradient_block);
-            (
-                own.max(tasks),
-                step.op.batch_gradient_scratch(lanes).max(scratch),
-            )
+        let whole_batch = blocks.fold([0; 3], |[tasks, gathered, scratch], (step, needs)| {
+            let own_tasks = step.trainable.len().div_ceil(needs.gradient_block);
+            let own = step.op.batch_gradient_needs(batch_size, lanes);
+            [
+                own_tasks.max(tasks),
+                own.0.max(gathered),
+                own.1.max(scratch),
+            ]
         });
+        let [tasks, gathered, scratch] = whole_batch;
         let most_sums = needs
             .iter()
             .map(|n| n.forward_sums.max(n.backward_sums))
             .max()
             .unwrap_or(0);
+        let together = match plan.steps.iter().any(|step| step.op.slices() > 1) {
+            // Two turns a thread, as one may be held up.
+            true => (count / (2 * pool.current_num_threads())).max(1),
+            false => 1,
+        };
         let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
         Ok(Self {
             kernels,
@@ -170,6 +190,7 @@ impl Executor {
             batch_size,
             shard_samples,
             part_samples: part_samples(&plan),
+            together,
             shards,
             weights: Weights {
                 trainable: AlignedVec::zeros(plan.trainable_len),
@@ -183,6 +204,7 @@ impl Executor {
                 backward: needs.iter().map(|n| vec![0.0; n.backward_sums]).collect(),
                 gathered: vec![0.0; most_sums * count],
             },
+            gathered: AlignedVec::zeros(gathered),
             block_scratch: (0..tasks).map(|_| AlignedVec::zeros(scratch)).collect(),
             train_stages: train_stages(&plan, &needs),
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
@@ -407,12 +429,13 @@ impl Executor {
                     self.bands.predict(&shared, shard, batch);
                     continue;
                 }
-                self.shards
-                    .par_iter_mut()
+                let used = samples.div_ceil(shard_samples);
+                self.shards[..used]
+                    .par_chunks_mut(self.together)
                     .with_max_len(1)
-                    .filter(|shard| shard.samples > 0)
-                    .for_each(|shard| {
-                        shard.run(&shared, (i == 0).then_some(batch), stage, self.part_samples);
+                    .for_each(|shards| {
+                        let batch = (i == 0).then_some(batch);
+                        Shard::run(shards, &shared, batch, stage, self.part_samples);
                     });
                 if let Some(&action) = stage.last() {
                     let (sums, weights) = (&mut self.sums, &mut self.weights);
@@ -463,6 +486,8 @@ impl Executor {
                 shards,
                 step: i,
             };
+            step.op.gather(kernels, &view, &mut self.gathered);
+            let gathered = &self.gathered;
             own.par_chunks_mut(block)
                 .zip(&mut self.block_scratch)
                 .with_max_len(1)
@@ -470,7 +495,7 @@ impl Executor {
                 .for_each(|(i, (gradient, scratch))| {
                     let part = i * block..i * block + gradient.len();
                     step.op
-                        .batch_gradient(kernels, part, &view, gradient, scratch);
+                        .batch_gradient(kernels, part, &view, gathered, gradient, scratch);
                 });
         }
     }

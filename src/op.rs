@@ -93,6 +93,8 @@ pub struct Forward<'a> {
     pub samples: usize,
     /// True in a training step: dropout drops, batch normalisation uses the batch's statistics.
     pub training: bool,
+    /// Which of [`Op::slices`]; every one is called once, in order.
+    pub slice: usize,
     /// The inputs, samples x shape each.
     pub inputs: &'a [&'a [f32]],
     /// The operation's trainable weights one after another, in the order of [`Op::parameters`].
@@ -103,7 +105,7 @@ pub struct Forward<'a> {
     pub packed: &'a [f32],
     /// What [`Op::combine_forward`] wrote.
     pub sums: &'a [f64],
-    /// To be written wholly.
+    /// To be written wholly, by all slices together.
     pub output: &'a mut [f32],
     /// Kept for backward.
     pub codes: &'a mut [u8],
@@ -121,6 +123,8 @@ pub struct Backward<'a> {
     pub kernels: &'static Kernels,
     /// Samples in the slices.
     pub samples: usize,
+    /// Which of [`Op::slices`]; every one is called once, in order.
+    pub slice: usize,
     /// The inputs; empty slices unless [`Needs::reads_inputs`].
     pub inputs: &'a [&'a [f32]],
     /// The output; empty unless [`Needs::reads_output`].
@@ -233,6 +237,12 @@ pub trait Op: Any + Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Into how many slices forward and backward can be cut, each of which reads a part of the weights that stays in cache
+    /// while several shards use it.
+    fn slices(&self) -> usize {
+        1
+    }
+
     /// True for an operation that gives its input's values another shape and has nothing to compute.
     fn is_view(&self) -> bool {
         false
@@ -290,22 +300,29 @@ pub trait Op: Any + Debug + Send + Sync {
     /// The gradients by the inputs and the weights from the gradient by the output.
     fn backward(&self, call: &mut Backward<'_>);
 
+    /// Where [`Needs::gradient_block`]: what all calls of [`Op::batch_gradient`] read, made once a step.
+    fn gather(&self, kernels: &'static Kernels, batch: &dyn BatchView, gathered: &mut [f32]) {
+        let _ = (kernels, batch, gathered);
+    }
+
     /// Where [`Needs::gradient_block`]: the elements `part` of the weights' gradient over the whole batch.
     fn batch_gradient(
         &self,
         kernels: &'static Kernels,
         part: Range<usize>,
         batch: &dyn BatchView,
+        gathered: &[f32],
         d_parameters: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let _ = (kernels, part, batch, d_parameters, scratch);
+        let _ = (kernels, part, batch, gathered, d_parameters, scratch);
     }
 
-    /// f32 values of scratch for one call of [`Op::batch_gradient`].
-    fn batch_gradient_scratch(&self, lanes: usize) -> usize {
-        let _ = lanes;
-        0
+    /// f32 values that [`Op::gather`] writes, and of scratch for one call of [`Op::batch_gradient`], for batches of up to
+    /// `samples` samples.
+    fn batch_gradient_needs(&self, samples: usize, lanes: usize) -> (usize, usize) {
+        let _ = (samples, lanes);
+        (0, 0)
     }
 
     /// True for an operation that can stand at the end of a model and be trained against targets.

@@ -1,6 +1,6 @@
 //! Which kernels run: the same ones from run to run, by a rule from the CPU's features and what was asked for.
 
-use crate::conv2d::{ConvAlgorithm, ConvBlock};
+use crate::conv2d::{ConvAlgorithm, ConvBlock, winograd};
 use crate::isa::Isa;
 use crate::tiles;
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ impl Compute {
     fn rule(&self, block: &ConvBlock) -> ConvAlgorithm {
         let chosen = ConvAlgorithm::choose(block, self.isa.lanes());
         let (conv, half) = (&block.conv, tiles::DEPTH / 2);
-        let fits = chosen == ConvAlgorithm::Direct
+        let fits = matches!(chosen, ConvAlgorithm::Direct | ConvAlgorithm::Winograd)
             && conv.in_channels >= half
             && conv.out_channels >= half;
         match self.precision {
@@ -112,6 +112,9 @@ impl Compute {
             return vec![rule];
         }
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
+        if winograd::applies(&block.conv) {
+            candidates.push(ConvAlgorithm::Winograd);
+        }
         if self.has_tiles() {
             candidates.push(ConvAlgorithm::Bf16x6);
             if self.precision == Precision::Fast {
@@ -160,9 +163,9 @@ mod tests {
     #[test]
     fn precision_then_what_was_tuned_then_what_was_asked_for() {
         let mut compute = Compute::from(Isa::Portable);
-        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Direct);
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Winograd);
         compute.precision = Precision::Fast;
-        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Direct);
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Winograd);
         compute.precision = Precision::Bf16;
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Bf16);
         assert_eq!(compute.algorithm(&block(1)), ConvAlgorithm::Direct);

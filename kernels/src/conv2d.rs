@@ -445,6 +445,13 @@ impl Sections {
     }
 }
 
+/// The bias at the beginning of its section, and zeros behind it up to `channels`.
+#[inline(always)]
+fn pad_bias(bias: &[f32], channels: usize, section: &mut [f32]) {
+    section[..bias.len()].copy_from_slice(bias);
+    section[bias.len()..channels].fill(0.0);
+}
+
 /// Copies a sample into the padded image, in rows of `row_len`: zeros around it, what no tap reads left out.
 ///
 /// # Safety

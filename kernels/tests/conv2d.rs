@@ -132,6 +132,34 @@ fn the_models_own_layers() {
     }
 }
 
+/// Of a result of its size: a bound by each rounding's worst case would let an error of many times f32's pass.
+#[test]
+fn winograd_errs_no_more_than_the_direct_kernel() {
+    let block = ConvBlock {
+        conv: conv(19, 19, (32, 32), (3, 3), false),
+        activation: Activation::Linear,
+        pool: None,
+        odd_start: false,
+        algorithm: None,
+    };
+    let mut problem = Problem::new(block, 2, noise(7));
+    problem.input.iter_mut().for_each(|x| *x = x.max(0.0));
+    let (expected, _) = problem.oracle();
+    for kernels in Kernels::available() {
+        let error = |algorithm| {
+            let output = f64s(&problem.by(algorithm).predict(kernels));
+            let square = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+            let error = square(&mut output.iter().zip(&expected).map(|(a, b)| a - b));
+            (error / square(&mut expected.iter().copied())).sqrt()
+        };
+        let (direct, winograd) = (error(ConvAlgorithm::Direct), error(ConvAlgorithm::Winograd));
+        assert!(
+            winograd <= 1.1 * direct,
+            "{kernels:?}: {winograd:e}, the direct kernel {direct:e}"
+        );
+    }
+}
+
 #[test]
 fn empty_codes_leave_the_output_alone() {
     let conv = conv(9, 11, (3, 5), (3, 3), true);

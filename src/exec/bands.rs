@@ -61,6 +61,7 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Wor
             band.op.forward(&mut Forward {
                 kernels: shared.kernels,
                 samples: 1,
+                slice: 0,
                 training: false,
                 inputs: &[&input[band.input.clone()]],
                 parameters: &shared.weights.trainable[step.trainable.clone()],

@@ -107,29 +107,41 @@ impl Shard {
         &workspace[..workspace.len() / self.capacity * self.samples]
     }
 
-    /// Does all actions of a stage, `part` samples at a time: what one action writes is still in a cache when the next
-    /// one reads it. The first part sets the shard's gradients and sums, the others add to them. The first stage takes its
-    /// samples from the batch.
+    /// Does all actions of a stage for shards that hold samples, `part` samples at a time: what one action writes is still
+    /// in a cache when the next one reads it. The first part sets a shard's gradients and sums, the others add to them. The
+    /// first stage takes its samples from the batch.
     pub(super) fn run(
-        &mut self,
+        shards: &mut [Self],
         shared: &Shared<'_>,
         batch: Option<&dyn Batch>,
         stage: &[Action],
         part: usize,
     ) {
-        for start in (0..self.samples).step_by(part) {
-            self.part = start..self.samples.min(start + part);
-            if let Some(batch) = batch {
-                self.fill(shared, batch);
+        let longest = shards.iter().map(|shard| shard.samples).max();
+        for start in (0..longest.unwrap_or(0)).step_by(part) {
+            for shard in shards.iter_mut() {
+                shard.part = start.min(shard.samples)..shard.samples.min(start + part);
+                if let Some(batch) = batch {
+                    shard.fill(shared, batch);
+                }
             }
             for &action in stage {
-                match action {
-                    Action::Forward(i) | Action::ForwardSums(i) => self.forward(shared, i, action),
-                    Action::Loss(i) => self.loss(shared, i),
-                    Action::Backward(i) | Action::BackwardSums(i) => {
-                        self.backward(shared, i, action)
+                for slice in 0..shared.slices(action) {
+                    for shard in shards.iter_mut().filter(|shard| !shard.part.is_empty()) {
+                        shard.act(shared, action, slice);
                     }
                 }
+            }
+        }
+    }
+
+    /// One slice of an action.
+    fn act(&mut self, shared: &Shared<'_>, action: Action, slice: usize) {
+        match action {
+            Action::Forward(i) | Action::ForwardSums(i) => self.forward(shared, i, action, slice),
+            Action::Loss(i) => self.loss(shared, i),
+            Action::Backward(i) | Action::BackwardSums(i) => {
+                self.backward(shared, i, action, slice)
             }
         }
     }
@@ -142,7 +154,10 @@ impl Shard {
 
     /// One step of a prediction, behind [`begin`](Self::begin).
     pub(super) fn predict_step(&mut self, shared: &Shared<'_>, i: usize) {
-        self.forward(shared, i, Action::Forward(i));
+        let action = Action::Forward(i);
+        for slice in 0..shared.slices(action) {
+            self.act(shared, action, slice);
+        }
     }
 
     /// The part's share of a buffer that holds `len` elements a sample.
@@ -179,7 +194,7 @@ impl Shard {
         }
     }
 
-    fn forward(&mut self, shared: &Shared<'_>, i: usize, action: Action) {
+    fn forward(&mut self, shared: &Shared<'_>, i: usize, action: Action, slice: usize) {
         let (plan, samples) = (shared.plan, self.part.len());
         let step = &plan.steps[i];
         let slots = shared.slots();
@@ -200,6 +215,7 @@ impl Shard {
         let mut call = Forward {
             kernels: shared.kernels,
             samples,
+            slice,
             training: shared.training,
             inputs: &inputs[..step.inputs.len()],
             parameters: &shared.weights.trainable[step.trainable.clone()],
@@ -253,7 +269,7 @@ impl Shard {
         self.slots[slots.gradients[step.inputs[0]]] = d_logits;
     }
 
-    fn backward(&mut self, shared: &Shared<'_>, i: usize, action: Action) {
+    fn backward(&mut self, shared: &Shared<'_>, i: usize, action: Action, slice: usize) {
         let (plan, samples) = (shared.plan, self.part.len());
         let (step, slots) = (&plan.steps[i], &plan.train);
         let needs = step.op.needs(self.capacity, shared.kernels.lanes());
@@ -310,6 +326,7 @@ impl Shard {
         let mut call = Backward {
             kernels: shared.kernels,
             samples,
+            slice,
             inputs: &inputs[..step.inputs.len()],
             output,
             d_output: &self.slots[slots.gradients[step.output]][share(step.output)],
@@ -336,7 +353,7 @@ impl Shard {
             match step.input_gradients[k] {
                 InputGradient::Set => self.slots[slots.gradients[value]] = buffer,
                 InputGradient::Add => {
-                    if !sums_only {
+                    if !sums_only && slice + 1 == shared.slices(action) {
                         let sum = &mut self.slots[slots.gradients[value]][share(value)];
                         shared.kernels.add_assign(sum, &buffer[share(value)]);
                     }

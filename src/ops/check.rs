@@ -160,6 +160,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     let mut call = Forward {
         kernels,
         samples,
+        slice: 0,
         training: true,
         inputs: &inputs,
         parameters: &parameters,
@@ -178,7 +179,10 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         op.fold(kernels, &parameters, &state, Some(&sums), &mut packed);
     }
     (call.packed, call.sums) = (&packed, &sums);
-    op.forward(&mut call);
+    for slice in 0..op.slices() {
+        call.slice = slice;
+        op.forward(&mut call);
+    }
     scratch.fill(f32::NAN);
     let mut d_inputs: Vec<Vec<f32>> = inputs.iter().map(|x| vec![f32::NAN; x.len()]).collect();
     let mut d_parameters = vec![f32::NAN; parameters.len()];
@@ -188,6 +192,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     let mut call = Backward {
         kernels,
         samples,
+        slice: 0,
         inputs: if needs.reads_inputs {
             &inputs
         } else {
@@ -216,7 +221,10 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         op.combine_backward(samples, &share, &mut backward_sums);
     }
     call.backward_sums = &backward_sums;
-    op.backward(&mut call);
+    for slice in 0..op.slices() {
+        call.slice = slice;
+        op.backward(&mut call);
+    }
     if whole_batch {
         let view = OneShard(ShardView {
             samples,
@@ -224,13 +232,17 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
             d_output: &d_output,
             workspace: &workspace,
         });
-        let mut scratch = vec![f32::NAN; op.batch_gradient_scratch(kernels.lanes())];
+        let (gathered, scratch) = op.batch_gradient_needs(samples, kernels.lanes());
+        let mut gathered = vec![f32::NAN; gathered];
+        let mut scratch = vec![f32::NAN; scratch];
+        op.gather(kernels, &view, &mut gathered);
         for (i, part) in d_parameters.chunks_mut(needs.gradient_block).enumerate() {
             let start = i * needs.gradient_block;
             op.batch_gradient(
                 kernels,
                 start..start + part.len(),
                 &view,
+                &gathered,
                 part,
                 &mut scratch,
             );

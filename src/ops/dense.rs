@@ -14,6 +14,10 @@ use std::ops::Range;
 const WHOLE_BATCH: usize = 32_768;
 /// Elements of such a gradient that one task computes.
 const GRADIENT_BLOCK: usize = 8_192;
+/// Columns of a slice of the weights, whole panels of every instruction set.
+const SLICE_COLUMNS: usize = 32;
+/// Elements of a kernel, 1 MB, from which on it does not stay in a second-level cache by itself.
+const SLICED: usize = 1 << 18;
 /// The fewest rows of the kernel in a task: fewer would read the batch again and again.
 const GRADIENT_ROWS: usize = 64;
 
@@ -55,6 +59,14 @@ impl Dense {
     /// Rows of the kernel that one task of the whole-batch gradient computes.
     fn block_rows(&self) -> usize {
         (GRADIENT_BLOCK / self.units).clamp(GRADIENT_ROWS, self.inputs.max(GRADIENT_ROWS))
+    }
+
+    /// A slice's share of `columns`.
+    fn slice(&self, slice: usize, columns: usize) -> Range<usize> {
+        let width = columns
+            .div_ceil(self.slices())
+            .next_multiple_of(SLICE_COLUMNS);
+        columns.min(slice * width)..columns.min((slice + 1) * width)
     }
 
     /// The gradient before the activation: kept in the workspace where there is an activation.
@@ -157,18 +169,30 @@ impl Op for Dense {
         kernels.gemm_pack(units, inputs, transposed(kernel, units), backward);
     }
 
+    fn slices(&self) -> usize {
+        match self.kernel_len() {
+            SLICED.. => self.inputs.max(self.units).div_ceil(SLICE_COLUMNS),
+            _ => 1,
+        }
+    }
+
     fn forward(&self, call: &mut Forward<'_>) {
         let (inputs, units) = (self.inputs, self.units);
+        let columns = self.slice(call.slice, units);
+        if columns.is_empty() {
+            return;
+        }
+        let packed = &call.packed[..packed_len(inputs, units, call.kernels.lanes())];
         call.kernels.gemm_packed(
             call.samples,
-            units,
+            columns.len(),
             inputs,
             rows(call.inputs[0], inputs),
-            &call.packed[..packed_len(inputs, units, call.kernels.lanes())],
-            call.output,
+            &packed[columns.start * inputs..],
+            &mut call.output[columns.start..],
             units,
             false,
-            Some(&call.parameters[self.kernel_len()..]),
+            Some(&call.parameters[self.kernel_len()..][columns]),
             self.activation,
             call.scratch,
         );
@@ -177,7 +201,8 @@ impl Op for Dense {
     fn backward(&self, call: &mut Backward<'_>) {
         let (inputs, units, samples, kernels) =
             (self.inputs, self.units, call.samples, call.kernels);
-        if self.activation != Activation::Linear {
+        let is_first = call.slice == 0;
+        if is_first && self.activation != Activation::Linear {
             kernels.activation_backward(
                 self.activation,
                 call.output,
@@ -186,7 +211,7 @@ impl Op for Dense {
             );
         }
         let d_output = self.before_activation(call.d_output, call.workspace);
-        if !self.is_whole_batch() {
+        if is_first && !self.is_whole_batch() {
             let (d_kernel, d_bias) = call.d_parameters.split_at_mut(self.kernel_len());
             let x = transposed(call.inputs[0], inputs);
             let d_y = rows(d_output, units);
@@ -203,14 +228,18 @@ impl Op for Dense {
             );
             kernels.column_sums(samples, units, d_output, d_bias);
         }
-        if let Some(d_input) = &mut call.d_inputs[0] {
+        let columns = self.slice(call.slice, inputs);
+        if let Some(d_input) = &mut call.d_inputs[0]
+            && !columns.is_empty()
+        {
+            let packed = &call.packed[packed_len(inputs, units, kernels.lanes())..];
             kernels.gemm_packed(
                 samples,
-                inputs,
+                columns.len(),
                 units,
                 rows(d_output, units),
-                &call.packed[packed_len(inputs, units, kernels.lanes())..],
-                d_input,
+                &packed[columns.start * units..],
+                &mut d_input[columns.start..],
                 inputs,
                 false,
                 None,
@@ -220,52 +249,69 @@ impl Op for Dense {
         }
     }
 
-    /// The kernel with the bias as its last row; a block is whole rows.
+    /// The gradients before the activation, samples x units, and behind them the same as B of the products.
+    fn gather(&self, kernels: &'static Kernels, batch: &dyn BatchView, gathered: &mut [f32]) {
+        let units = self.units;
+        let mut samples = 0;
+        for i in 0..batch.shards() {
+            let shard = batch.shard(i);
+            let d_output = self.before_activation(shard.d_output, shard.workspace);
+            gathered[samples * units..][..d_output.len()].copy_from_slice(d_output);
+            samples += shard.samples;
+        }
+        let (d_output, packed) = gathered.split_at_mut(samples * units);
+        kernels.gemm_pack(samples, units, rows(d_output, units), packed);
+    }
+
+    /// The kernel with the bias as its last row; a block is whole rows. The samples are the products' inner extent: all of
+    /// them at once, so that a tile of the gradient is written once.
     fn batch_gradient(
         &self,
         kernels: &'static Kernels,
         part: Range<usize>,
         batch: &dyn BatchView,
+        gathered: &[f32],
         d_parameters: &mut [f32],
         scratch: &mut [f32],
     ) {
         let (inputs, units) = (self.inputs, self.units);
         let (first, last) = (part.start / units, (part.end / units).min(inputs));
-        let (d_kernel, d_bias) = d_parameters.split_at_mut((last - first) * units);
+        let width = last - first;
+        let (d_kernel, d_bias) = d_parameters.split_at_mut(width * units);
+        let mut samples = 0;
         for i in 0..batch.shards() {
             let shard = batch.shard(i);
-            let d_output = self.before_activation(shard.d_output, shard.workspace);
-            let x = Matrix {
-                data: &shard.input[first..],
-                row_stride: 1,
-                column_stride: inputs,
-            };
-            let d_y = rows(d_output, units);
-            let accumulate = i > 0;
-            kernels.gemm(
-                last - first,
-                units,
-                shard.samples,
-                x,
-                d_y,
-                d_kernel,
-                units,
-                accumulate,
-                scratch,
-            );
-            if !d_bias.is_empty() && i == 0 {
-                kernels.column_sums(shard.samples, units, d_output, d_bias);
-            } else if !d_bias.is_empty() {
-                d_output
-                    .chunks_exact(units)
-                    .for_each(|row| kernels.add_assign(d_bias, row));
+            for x in shard.input.chunks_exact(inputs) {
+                scratch[samples * width..][..width].copy_from_slice(&x[first..last]);
+                samples += 1;
             }
+        }
+        let (x, scratch) = scratch.split_at_mut(samples * width);
+        let (d_output, packed) = gathered.split_at(samples * units);
+        kernels.gemm_packed(
+            width,
+            units,
+            samples,
+            transposed(x, width),
+            packed,
+            d_kernel,
+            units,
+            false,
+            None,
+            Activation::Linear,
+            scratch,
+        );
+        if !d_bias.is_empty() {
+            kernels.column_sums(samples, units, d_output, d_bias);
         }
     }
 
-    fn batch_gradient_scratch(&self, lanes: usize) -> usize {
-        // A shard's samples are the products' inner extent; more than the largest shard never come.
-        gemm_scratch_len(self.block_rows(), self.units, 64, lanes)
+    fn batch_gradient_needs(&self, samples: usize, lanes: usize) -> (usize, usize) {
+        let (rows, units) = (self.block_rows(), self.units);
+        (
+            samples * units + packed_len(samples, units, lanes),
+            samples * rows + gemm_scratch_len(rows, units, samples, lanes),
+        )
     }
 
     fn oracle(&self, samples: usize, inputs: &[&[f64]], parameters: &[f64]) -> Vec<f64> {
@@ -296,6 +342,8 @@ mod tests {
             (7, 3, 5),
             (33, 17, 16),
             (4100, 8, 3),
+            // Cut into slices, the last one narrower.
+            (300, 900, 3),
             (300, 110, 5),
         ] {
             let input = Shape::from([inputs]);

@@ -104,6 +104,7 @@ mod tests {
     ) -> Vec<f32> {
         let mut output = vec![f32::NAN; input.len()];
         op.forward(&mut Forward {
+            slice: 0,
             kernels,
             samples: input.len() / op.shape.len(),
             training,
@@ -155,6 +156,7 @@ mod tests {
                 assert_eq!(forward(&op, kernels, part, random, false), part);
                 let mut d_input = vec![f32::NAN; part.len()];
                 op.backward(&mut Backward {
+                    slice: 0,
                     kernels,
                     samples: rows,
                     inputs: &[&[]],

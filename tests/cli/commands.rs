@@ -273,7 +273,7 @@ fn a_model_is_used_in_the_precision_that_it_was_trained_in() {
     for (out, precision, layer) in [
         ("a", "bf16", "bf16"),
         ("b", "fast", ""),
-        ("c", "f32", "direct"),
+        ("c", "f32", "winograd"),
     ] {
         let trained = place
             .run(&format!("{line} --precision {precision} --out {out}"))

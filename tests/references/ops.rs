@@ -32,6 +32,7 @@ fn run(
     let (random, inputs) = (RandomKey::default(), [input]);
     op.pack(kernels, parameters, &mut packed);
     op.forward(&mut Forward {
+        slice: 0,
         kernels,
         samples,
         training: true,
@@ -48,6 +49,7 @@ fn run(
     });
     scratch.fill(f32::NAN);
     op.backward(&mut Backward {
+        slice: 0,
         kernels,
         samples,
         inputs: if needs.reads_inputs {

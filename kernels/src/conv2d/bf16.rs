@@ -16,7 +16,7 @@
 //! which is half a unit of f32's last place (Henry, Tang, Heinecke: Leveraging the bfloat16 artificial
 //! intelligence datatype for higher-precision computations, 2019).
 
-use super::{Conv2dShape, ConvBlock, Sections};
+use super::{Conv2dShape, ConvBlock, Sections, pad_bias};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 use crate::tiles::{B_LEN, COLUMNS, DEPTH, ROWS, Session, Step, b_index};
@@ -174,9 +174,7 @@ pub(crate) unsafe fn forward_bf16<S: Simd>(
     assert!(scratch.len() >= layout.len);
 
     let padded = conv.out_channels.next_multiple_of(S::LANES);
-    let padded_bias = &mut scratch[layout.bias..][..padded];
-    padded_bias[..bias.len()].copy_from_slice(bias);
-    padded_bias[bias.len()..].fill(0.0);
+    pad_bias(bias, padded, &mut scratch[layout.bias..]);
     let scratch = scratch.as_mut_ptr();
     let set = packed_len(conv, stored) / conv.out_channels.div_ceil(COLUMNS);
     // SAFETY: the lengths above; every offset stays in its sample and its section.

@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad};
+use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad, pad_bias};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
@@ -70,9 +70,7 @@ pub(crate) unsafe fn forward<S: Simd>(
     assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
     assert!(scratch.len() >= sections.len);
 
-    let padded_bias = &mut scratch[sections.bias..][..layout.channels];
-    padded_bias[..bias.len()].copy_from_slice(bias);
-    padded_bias[bias.len()..].fill(0.0);
+    pad_bias(bias, layout.channels, &mut scratch[sections.bias..]);
     let scratch = scratch.as_mut_ptr();
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.

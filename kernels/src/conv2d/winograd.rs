@@ -14,7 +14,7 @@
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, with its B', G and A' of 4.1.
 
-use super::{Conv2dShape, ConvBlock, Sections};
+use super::{Conv2dShape, ConvBlock, Sections, pad_bias};
 use crate::activation::Activation;
 use crate::gemm::{Matrix, gemm_scratch_len, packed_len, panel_width};
 use crate::simd::Simd;
@@ -26,7 +26,7 @@ const POINTS: usize = 16;
 const BAND: usize = 128 * 1024;
 
 /// True where the block can be computed so.
-pub(super) fn applies(conv: &Conv2dShape) -> bool {
+pub(crate) fn applies(conv: &Conv2dShape) -> bool {
     (conv.kernel_height, conv.kernel_width) == (3, 3)
 }
 
@@ -191,8 +191,7 @@ pub(super) fn forward(
     let (m, scratch) = scratch.split_at_mut(layout.ring - layout.m);
     let (ring, gemm) = scratch.split_at_mut(layout.gemm - layout.ring);
     let padded_bias = &mut before[layout.bias..];
-    padded_bias[..filters].copy_from_slice(bias);
-    padded_bias[filters..].fill(0.0);
+    pad_bias(bias, filters.next_multiple_of(kernels.lanes()), padded_bias);
     let point_len = packed_len(depth, filters, kernels.lanes());
     let mut codes = codes.chunks_mut(pool.output_len());
     for (image, output) in input

@@ -22,7 +22,7 @@ pub const WHATS: [&str; 3] = ["train_step", "predict_batch", "predict_one"];
 pub type Fallible<T> = Result<T, Box<dyn Error>>;
 
 /// One of the five models.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Model {
     pub name: &'static str,
     /// Shape of one sample, channels first: (mel, time) where mels are the channels, (time, mel) for the images.
@@ -35,7 +35,7 @@ pub struct Model {
 
 /// The published optimisers. Neither framework has `window`'s Adadelta: Adam stands in, which keeps as many
 /// accumulators a weight and computes about as much.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Optimizer {
     Sgd(f64),
     Adam(f64),
@@ -144,7 +144,8 @@ impl Peer {
             // One measure that fails must not end the others' run.
             Err(error) => {
                 let mut answer = request.clone();
-                answer["error"] = error.to_string().chars().take(500).collect();
+                let text: String = error.to_string().chars().take(500).collect();
+                answer["error"] = text.into();
                 answer
             }
         };

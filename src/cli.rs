@@ -13,6 +13,7 @@ mod recipe;
 mod run_folder;
 mod synth;
 mod train;
+mod tune;
 mod verify;
 
 use crate::error::Error;
@@ -39,6 +40,7 @@ enum Command {
     Synth(synth::Synth),
     Verify(verify::Verify),
     Bench(bench::Bench),
+    Tune(tune::Tune),
 }
 
 /// Runs the command line of this process.
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Synth(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Tune(command) => command.run(),
     };
     match result {
         Ok(code) => code,

@@ -4,10 +4,12 @@
 //! operation of a stage on its own buffers; stages end where an operation needs sums over the whole batch. The shards'
 //! partial gradients are added in the order of the shards. So the same seed gives the same bits on any number of threads.
 
+mod bands;
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod check;
 mod shard;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -18,10 +20,13 @@ use crate::graph::plan::Slots;
 use crate::op::{BatchView, ShardView};
 use crate::optim::Optimizer;
 use crate::random::Random;
+use bands::Bands;
 pub use batch::{Batch, SliceBatch};
 use rayon::prelude::*;
 use shard::Shard;
-use sonograd_kernels::{AlignedVec, Isa, Kernels};
+use sonograd_kernels::{AlignedVec, Compute, Kernels};
+use stages::{Action, Stage, part_samples, train_stages};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 pub use weights::Snapshot;
 use weights::Weights;
@@ -30,8 +35,6 @@ use weights::Weights;
 const SHARD_SAMPLES: usize = 16;
 /// A small batch is still cut into this many shards, so that it keeps several threads busy.
 const SMALL_BATCH_SHARDS: usize = 8;
-/// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
-const PART_BYTES: usize = 1 << 20;
 /// Elements of the flat slices that one task reduces or updates: 64 kB, half of a small first-level cache's share.
 const CHUNK: usize = 8192;
 
@@ -45,19 +48,6 @@ pub struct StepOutcome {
     /// Samples of the batch.
     pub samples: usize,
 }
-
-/// One thing that a shard does in a stage; the number is the step's.
-#[derive(Debug, Clone, Copy)]
-enum Action {
-    Forward(usize),
-    ForwardSums(usize),
-    Loss(usize),
-    Backward(usize),
-    BackwardSums(usize),
-}
-
-/// What every shard does between two barriers; the last action's sums, if it makes any, are combined at the barrier.
-type Stage = Vec<Action>;
 
 /// Sums over the whole batch, a slice a step.
 struct Sums {
@@ -83,6 +73,7 @@ pub struct Executor {
     block_scratch: Vec<AlignedVec>,
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
+    bands: Bands,
     seed: u64,
     step: u64,
 }
@@ -126,18 +117,23 @@ impl Executor {
     /// # Errors
     /// [`Error::Usage`] where the batch size is 0 or this CPU has no such instruction set.
     pub fn new(
-        plan: Plan,
+        mut plan: Plan,
         batch_size: usize,
         pool: Arc<rayon::ThreadPool>,
-        isa: Isa,
+        compute: impl Into<Compute>,
     ) -> Result<Self> {
         if batch_size == 0 {
             return Err(Error::Usage(
                 "the batch size is 0: it must be at least 1".into(),
             ));
         }
+        let compute = compute.into();
+        let isa = compute.isa;
         let kernels = Kernels::of(isa)
             .ok_or_else(|| Error::Usage(format!("this CPU has no {isa} instructions")))?;
+        for (_, block) in plan.convolutions() {
+            block.algorithm = Some(compute.algorithm(block));
+        }
         let lanes = kernels.lanes();
         let shard_samples = batch_size.div_ceil(SMALL_BATCH_SHARDS).min(SHARD_SAMPLES);
         let count = batch_size.div_ceil(shard_samples);
@@ -166,6 +162,7 @@ impl Executor {
             .map(|n| n.forward_sums.max(n.backward_sums))
             .max()
             .unwrap_or(0);
+        let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
         Ok(Self {
             kernels,
             pool,
@@ -188,6 +185,7 @@ impl Executor {
             block_scratch: (0..tasks).map(|_| AlignedVec::zeros(scratch)).collect(),
             train_stages: train_stages(&plan, &needs),
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
+            bands,
             seed: 0,
             step: 0,
             plan,
@@ -197,6 +195,14 @@ impl Executor {
     /// The plan that runs.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// How each convolution is computed, by its layer's path.
+    pub fn convolutions(&mut self) -> BTreeMap<String, String> {
+        let blocks = self.plan.convolutions();
+        blocks
+            .filter_map(|(layer, block)| Some((layer.into(), block.algorithm?.to_string())))
+            .collect()
     }
 
     /// The kernels that run.
@@ -350,11 +356,8 @@ impl Executor {
         }
         self.run(batch, false)?;
         let slot = self.plan.predict.values[self.plan.output()];
-        for (shard, out) in self
-            .shards
-            .iter()
-            .zip(probabilities.chunks_mut(self.shard_samples * classes))
-        {
+        for shard in self.shards.iter().filter(|shard| shard.samples > 0) {
+            let out = &mut probabilities[shard.first_row * classes..][..shard.samples * classes];
             out.copy_from_slice(&shard.slots[slot][..out.len()]);
         }
         Ok(())
@@ -369,11 +372,16 @@ impl Executor {
                 "a batch of {samples} samples: 1 to {most} can be"
             )));
         }
+        // A prediction's answers do not depend on the cut: a small batch is spread over the shards too.
+        let shard_samples = match training {
+            true => self.shard_samples,
+            false => samples
+                .div_ceil(SMALL_BATCH_SHARDS.min(self.shards.len()))
+                .min(self.shard_samples),
+        };
         for (i, shard) in self.shards.iter_mut().enumerate() {
-            shard.first_row = i * self.shard_samples;
-            shard.samples = samples
-                .saturating_sub(shard.first_row)
-                .min(self.shard_samples);
+            shard.first_row = i * shard_samples;
+            shard.samples = samples.saturating_sub(shard.first_row).min(shard_samples);
         }
         let pool = Arc::clone(&self.pool);
         pool.install(|| {
@@ -394,6 +402,10 @@ impl Executor {
                     seed: self.seed,
                     step: self.step,
                 };
+                if let (1, false, [shard, ..]) = (samples, training, &mut *self.shards) {
+                    self.bands.predict(&shared, shard, batch);
+                    continue;
+                }
                 self.shards
                     .par_iter_mut()
                     .with_max_len(1)
@@ -461,54 +473,6 @@ impl Executor {
                 });
         }
     }
-}
-
-/// As many samples as keep a model's largest value inside [`PART_BYTES`].
-fn part_samples(plan: &Plan) -> usize {
-    let largest = plan.value_lens.iter().max().map_or(1, |&len| len.max(1));
-    (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES)
-}
-
-/// The stages of a training step: forward, the loss at the head, backward in reverse.
-fn train_stages(plan: &Plan, needs: &[crate::op::Needs]) -> Vec<Stage> {
-    let mut stages = vec![Vec::new()];
-    let mut push = |action: Action, barrier: bool| {
-        stages
-            .last_mut()
-            .into_iter()
-            .for_each(|stage: &mut Stage| stage.push(action));
-        if barrier {
-            stages.push(Vec::new());
-        }
-    };
-    // A softmax inside a model is an operation like others: the last one alone is trained against targets.
-    let Some((_, inner)) = plan.steps.split_last() else {
-        return stages;
-    };
-    for i in 0..=inner.len() {
-        if needs[i].forward_sums > 0 {
-            push(Action::ForwardSums(i), true);
-        }
-        let head = i == inner.len();
-        push(
-            if head {
-                Action::Loss(i)
-            } else {
-                Action::Forward(i)
-            },
-            false,
-        );
-    }
-    for (i, step) in inner.iter().enumerate().rev() {
-        if !step.has_backward {
-            continue;
-        }
-        if needs[i].backward_sums > 0 {
-            push(Action::BackwardSums(i), true);
-        }
-        push(Action::Backward(i), false);
-    }
-    stages
 }
 
 /// At a barrier: the shards' sums of a stage's last action into one.

@@ -64,6 +64,17 @@ impl Model {
         Model::Window,
     ];
 
+    /// The models of these names; all where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a name that no model has.
+    pub fn chosen(names: &[String]) -> Result<Vec<Model>> {
+        match names {
+            [] => Ok(Self::ALL.to_vec()),
+            names => names.iter().map(|name| name.parse()).collect(),
+        }
+    }
+
     /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {

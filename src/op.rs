@@ -4,7 +4,7 @@
 //! before the first step runs. Slices are one shard's samples one after another; a shape is one sample's.
 
 use crate::shape::Shape;
-use sonograd_kernels::Kernels;
+use sonograd_kernels::{ConvBlock, Kernels};
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -189,6 +189,17 @@ pub struct ShardView<'a> {
     pub workspace: &'a [f32],
 }
 
+/// A part of an operation's output for one sample, to be predicted by a thread of its own.
+#[derive(Debug)]
+pub struct Band {
+    /// Computes it, with the whole operation's weights.
+    pub op: Box<dyn Op>,
+    /// What it reads of the operation's one input.
+    pub input: Range<usize>,
+    /// What it writes of the output.
+    pub output: Range<usize>,
+}
+
 /// A differentiable operation of known shapes.
 pub trait Op: Any + Debug + Send + Sync {
     /// Keras' class name, for summaries.
@@ -209,6 +220,18 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// What the operation keeps and uses, for shards of up to `samples` samples and vectors of `lanes` values.
     fn needs(&self, samples: usize, lanes: usize) -> Needs;
+
+    /// The convolution that the operation does, so that its algorithm can be set before anything is laid out.
+    fn convolution(&mut self) -> Option<&mut ConvBlock> {
+        None
+    }
+
+    /// The operation in up to `count` bands, which together write the output in order, all of one length but for the last;
+    /// none where it is not worth a second thread or cannot be cut. For predictions of a single sample.
+    fn bands(&self, count: usize) -> Vec<Band> {
+        let _ = count;
+        Vec::new()
+    }
 
     /// True for an operation that gives its input's values another shape and has nothing to compute.
     fn is_view(&self) -> bool {

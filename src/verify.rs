@@ -6,7 +6,7 @@ use crate::io::reference::Reference;
 use crate::models::{Model, Size};
 use crate::optim::{Optimizer, Rule};
 use serde::Serialize;
-use sonograd_kernels::Isa;
+use sonograd_kernels::Compute;
 
 /// How far this build may be from the record: about ten times what two builds of TensorFlow differ by themselves.
 pub const TOLERANCE: Differences = Differences {
@@ -41,6 +41,8 @@ pub struct Verdict {
     pub model: String,
     /// The instruction set that ran.
     pub isa: String,
+    /// What forward's products were allowed to lose.
+    pub precision: String,
     /// The differences found.
     #[serde(flatten)]
     pub differences: Differences,
@@ -63,18 +65,19 @@ impl Differences {
 ///
 /// # Errors
 /// [`Error::File`] where the record does not fit the model of its name, [`Error::Usage`] where the model is unknown.
-pub fn verify(reference: &Reference, isa: Isa) -> Result<Verdict> {
-    let differences = differences(reference, isa)?;
+pub fn verify(reference: &Reference, compute: &Compute) -> Result<Verdict> {
+    let differences = differences(reference, compute)?;
     Ok(Verdict {
         file: reference.path.display().to_string(),
         model: reference.model.clone(),
-        isa: isa.to_string(),
+        isa: compute.isa.to_string(),
+        precision: compute.precision.to_string(),
         differences,
         pass: differences.within(&TOLERANCE),
     })
 }
 
-fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
+fn differences(reference: &Reference, compute: &Compute) -> Result<Differences> {
     let model: Model = reference.model.parse()?;
     let plan = model.compile(Size {
         classes: reference.classes,
@@ -90,7 +93,7 @@ fn differences(reference: &Reference, isa: Isa) -> Result<Differences> {
     }
     let weights = plan.weights().to_vec();
     let trainable = plan.trainable_len();
-    let mut executor = Executor::new(plan, samples, thread_pool(0)?, isa)?;
+    let mut executor = Executor::new(plan, samples, thread_pool(0)?, compute.clone())?;
     for weight in &weights {
         let recorded = reference.tensor(&format!("param/{}", weight.name))?;
         let set = executor.set_weight(&weight.name, recorded.data());

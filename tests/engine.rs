@@ -88,6 +88,50 @@ fn a_seed_is_the_same_bits_on_any_number_of_threads() {
 }
 
 #[test]
+fn a_prediction_is_the_same_bits_in_any_batch_on_any_number_of_threads() {
+    const MOST: usize = 9;
+    for &model in Model::ALL {
+        let (inputs, _) = samples(model, MOST);
+        let len = inputs.len() / MOST;
+        let predict = |capacity: usize, batch: usize, threads: usize| {
+            let plan = model.compile(SIZE).unwrap();
+            let pool = thread_pool(threads).unwrap();
+            let mut executor = Executor::new(plan, capacity, pool, Isa::best()).unwrap();
+            executor.initialize(3);
+            let mut bits = Vec::new();
+            for inputs in inputs.chunks(batch * len) {
+                let samples = inputs.len() / len;
+                let mut probabilities = vec![0.0; samples * SIZE.classes];
+                let batch = SliceBatch {
+                    inputs,
+                    targets: &[],
+                    samples,
+                };
+                executor.predict(&batch, &mut probabilities).unwrap();
+                bits.extend(probabilities.iter().map(|p| p.to_bits()));
+            }
+            bits
+        };
+        let expected = predict(MOST, MOST, 1);
+        for (capacity, batch, threads) in [
+            (1, 1, 1),
+            (1, 1, 2),
+            (1, 1, 5),
+            (MOST, 1, 2),
+            (MOST, 8, 2),
+            (128, 4, 2),
+            (200, MOST, 3),
+        ] {
+            let found = predict(capacity, batch, threads);
+            assert!(
+                found == expected,
+                "{model}: {batch} of {capacity} on {threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
 fn another_seed_is_another_model() {
     let of = |seed| trained(Model::Parallel, 19, 7, 2, seed, Isa::best());
     assert!(of(1) == of(1));

@@ -55,101 +55,73 @@ pub(crate) fn block(
         conv,
         activation,
         pool,
+        algorithm: None,
     }
 }
 
-/// The convolutions of the five models with what follows them.
-pub(crate) fn layers() -> Vec<(&'static str, ConvBlock)> {
+/// A convolution of a model with what follows it.
+pub(crate) struct Layer {
+    pub(crate) name: &'static str,
+    pub(crate) block: ConvBlock,
+    /// It reads the data: nothing asks for the gradient of its input.
+    pub(crate) is_first: bool,
+}
+
+impl Layer {
+    /// Dense multiplications of a sample's forward pass.
+    pub(crate) fn products(&self) -> f64 {
+        let conv = &self.block.conv;
+        (conv.out_height * conv.out_width * conv.kernel_len()) as f64
+    }
+
+    fn first(self) -> Self {
+        Self {
+            is_first: true,
+            ..self
+        }
+    }
+}
+
+/// The layers of the five models.
+pub(crate) fn layers() -> Vec<Layer> {
     let leaky = Activation::LeakyRelu { slope: 0.3 };
     let relu = Activation::Relu;
     let square = |name, input, filters, size, same, activation, (window, stride, pool_same)| {
         let pool = Some(([window; 2], [stride; 2], pool_same));
-        (
-            name,
-            block(input, filters, [size; 2], same, activation, pool),
-        )
+        let block = block(input, filters, [size; 2], same, activation, pool);
+        layer(name, block)
     };
-    let line = |name,
-                [steps, channels]: [usize; 2],
-                filters,
-                size,
-                same,
-                activation,
-                pool: Option<usize>| {
+    let tower = |name, filters, size, window| {
+        let pool = (window, window, false);
+        square(name, [80, 80, 1], filters, size, true, leaky, pool).first()
+    };
+    let fine =
+        |name, input, filters, size| square(name, input, filters, size, false, relu, (3, 2, true));
+    let line = |name, input: [usize; 2], filters, size, same, activation, pool: Option<usize>| {
+        let (input, kernel) = ([1, input[0], input[1]], [1, size]);
         let pool = pool.map(|window| ([1, window], [1, window], false));
-        (
-            name,
-            block(
-                [1, steps, channels],
-                filters,
-                [1, size],
-                same,
-                activation,
-                pool,
-            ),
-        )
+        layer(name, block(input, filters, kernel, same, activation, pool))
     };
-    let fine = (3, 2, true);
     vec![
-        square(
-            "parallel 8x8 1-3",
-            [80, 80, 1],
-            3,
-            8,
-            true,
-            leaky,
-            (4, 4, false),
-        ),
-        square(
-            "parallel 4x4 1-4",
-            [80, 80, 1],
-            4,
-            4,
-            true,
-            leaky,
-            (2, 2, false),
-        ),
-        line("cnn-rnn 4 80-8", [80, 80], 8, 4, false, leaky, Some(2)),
+        tower("parallel 8x8 1-3", 3, 8, 4),
+        tower("parallel 4x4 1-4", 4, 4, 2),
+        line("cnn-rnn 4 80-8", [80, 80], 8, 4, false, leaky, Some(2)).first(),
         line("cnn-rnn 3 8-6", [38, 8], 6, 3, false, leaky, Some(2)),
-        square("efficient 3x3 1-32", [80, 80, 1], 32, 3, false, relu, fine),
-        square(
-            "efficient 3x3 32-32 at 39",
-            [39, 39, 32],
-            32,
-            3,
-            false,
-            relu,
-            fine,
-        ),
-        square(
-            "efficient 3x3 32-32 at 19",
-            [19, 19, 32],
-            32,
-            3,
-            false,
-            relu,
-            fine,
-        ),
-        square(
-            "efficient 2x2 32-32 at 9",
-            [9, 9, 32],
-            32,
-            2,
-            false,
-            relu,
-            fine,
-        ),
-        square("accurate 3x3 1-64", [80, 80, 1], 64, 3, false, relu, fine),
-        square(
-            "accurate 3x3 64-64 at 39",
-            [39, 39, 64],
-            64,
-            3,
-            false,
-            relu,
-            fine,
-        ),
-        line("window 2 128-256", [5, 128], 256, 2, true, relu, None),
+        fine("efficient 3x3 1-32", [80, 80, 1], 32, 3).first(),
+        fine("efficient 3x3 32-32 at 39", [39, 39, 32], 32, 3),
+        fine("efficient 3x3 32-32 at 19", [19, 19, 32], 32, 3),
+        fine("efficient 2x2 32-32 at 9", [9, 9, 32], 32, 2),
+        fine("accurate 3x3 1-64", [80, 80, 1], 64, 3).first(),
+        fine("accurate 3x3 64-64 at 39", [39, 39, 64], 64, 3),
+        line("window 2 128-256", [5, 128], 256, 2, true, relu, None).first(),
         line("window 2 256-256", [5, 256], 256, 2, true, relu, None),
     ]
+}
+
+fn layer(name: &'static str, block: ConvBlock) -> Layer {
+    Layer {
+        name,
+        block,
+        is_first: false,
+    }
 }

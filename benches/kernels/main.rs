@@ -3,20 +3,21 @@
 //! `cargo bench --bench kernels` runs all, `-- convolution` the names that contain a word, `-- --test` each of them
 //! once, to see that they run. Kernels run on one thread over a shard of 16 samples, as in training. Operands rotate
 //! over buffers that together are larger than the caches of one core, so that no call finds its own from the last one.
-//! `Gelem/s` are GFLOP/s where the group says so (a multiplication and an addition are two); of a pooled convolution
-//! the dense work is counted, also where the kernel skips what the pool threw away.
+//! `Gelem/s` are GFLOP/s where the group says so (a multiplication and an addition are two).
 
+mod convolution;
 mod layers;
 
+use convolution::convolution;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
-use layers::{block, layers};
+use layers::block;
 use sonograd::audio::{Extractor, FrontEnd, SAMPLE_RATE};
 use sonograd::exec::{Executor, SliceBatch, thread_pool};
 use sonograd::models::{Model, Size};
 use sonograd::optim::Optimizer;
 use sonograd::random::Random;
 use sonograd_kernels::gemm::{gemm_scratch_len, matrixmultiply_gemm, packed_len};
-use sonograd_kernels::{Activation, AlignedVec, Conv2dShape, Isa, Kernels, LstmShape, Matrix};
+use sonograd_kernels::{Activation, AlignedVec, Isa, Kernels, LstmShape, Matrix};
 use std::time::Duration;
 
 /// Samples of a shard.
@@ -25,6 +26,16 @@ const SAMPLES: usize = 16;
 const BATCH: usize = 128;
 /// Values that all buffers of one operand hold together: 64 MB.
 const ROTATION: usize = 16 << 20;
+
+/// Uniform values in -1..1.
+fn random(len: usize) -> AlignedVec {
+    let mut random = Random::new(&[len as u64]);
+    let mut values = AlignedVec::zeros(len);
+    values
+        .iter_mut()
+        .for_each(|x| *x = 2.0 * random.uniform_f32() - 1.0);
+    values
+}
 
 /// Buffers of one length, handed out in turn.
 struct Rotating {
@@ -35,14 +46,9 @@ struct Rotating {
 impl Rotating {
     /// Uniform values in -1..1.
     fn new(len: usize) -> Self {
-        let mut random = Random::new(&[len as u64]);
-        let mut first = AlignedVec::zeros(len);
-        first
-            .iter_mut()
-            .for_each(|x| *x = 2.0 * random.uniform_f32() - 1.0);
         let count = (ROTATION / len.max(1)).clamp(2, 64);
         Self {
-            buffers: vec![first; count],
+            buffers: vec![random(len); count],
             next: 0,
         }
     }
@@ -66,74 +72,6 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 /// The kernels of this CPU without those that only emulate another's.
 fn sets() -> impl Iterator<Item = &'static Kernels> {
     Kernels::available().filter(|kernels| kernels.isa().name() != "emulated512")
-}
-
-/// Dense multiplications and additions of a shard.
-fn flops(conv: &Conv2dShape) -> u64 {
-    let taps = conv.kernel_height * conv.kernel_width * conv.in_channels;
-    2 * (SAMPLES * conv.output_len() * taps) as u64
-}
-
-/// In FLOPs.
-fn convolution(c: &mut Criterion) {
-    let random = |len| Rotating::new(len).buffers.swap_remove(0);
-    for (name, block) in layers() {
-        let (conv, outputs) = (block.conv, SAMPLES * block.output_len());
-        let (kernel, bias) = (random(conv.kernel_len()), random(conv.out_channels));
-        let mut inputs = Rotating::new(SAMPLES * conv.input_len());
-        for kernels in sets() {
-            let lanes = kernels.lanes();
-            let mut packed = AlignedVec::zeros(block.packed_len(lanes));
-            kernels.conv_block_pack(&block, &kernel, &mut packed);
-            let scratch_len = block
-                .forward_scratch_len(lanes)
-                .max(block.backward_scratch_len(lanes));
-            let mut scratch = AlignedVec::zeros(scratch_len);
-            let mut output = AlignedVec::zeros(outputs);
-            let mut codes = vec![0; SAMPLES * block.codes_len()];
-            let mut group = group(c, "convolution");
-            group.throughput(Throughput::Elements(flops(&conv)));
-            let id = |what: &str| BenchmarkId::new(format!("{name} {what}"), kernels.isa());
-            group.bench_function(id("forward"), |b| {
-                b.iter(|| {
-                    let input = inputs.next();
-                    kernels.conv_block_forward(
-                        &block,
-                        SAMPLES,
-                        input,
-                        &packed,
-                        &bias,
-                        &mut output,
-                        &mut codes,
-                        &mut scratch,
-                    );
-                });
-            });
-            let mut d_outputs = Rotating::new(outputs);
-            let mut d_input = AlignedVec::zeros(SAMPLES * conv.input_len());
-            let mut d_kernel = AlignedVec::zeros(conv.kernel_len());
-            let mut d_bias = AlignedVec::zeros(conv.out_channels);
-            // The first layer of a model has no use for its input's gradient.
-            let first = conv.in_channels == 1;
-            group.bench_function(id("backward"), |b| {
-                b.iter(|| {
-                    kernels.conv_block_backward(
-                        &block,
-                        SAMPLES,
-                        inputs.next(),
-                        &output,
-                        &codes,
-                        d_outputs.next(),
-                        &packed,
-                        (!first).then_some(&mut d_input[..]),
-                        &mut d_kernel,
-                        &mut d_bias,
-                        &mut scratch,
-                    );
-                });
-            });
-        }
-    }
 }
 
 /// A of a product: m x k, stored by rows or as its transpose.
@@ -238,7 +176,6 @@ fn lstm(c: &mut Criterion) {
             sequences,
         };
         let weights = (inputs + units) * 4 * units;
-        let random = |len| Rotating::new(len).buffers.swap_remove(0);
         let (kernel, recurrent) = (random(inputs * 4 * units), random(units * 4 * units));
         let bias = random(4 * units);
         let mut x = Rotating::new(SAMPLES * shape.steps * inputs);

@@ -1,6 +1,7 @@
 //! Activations whose derivative can be read from their output.
 
 use crate::simd::Simd;
+use std::fmt;
 
 /// What follows a layer's sum, one value after another.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,6 +15,16 @@ pub enum Activation {
         /// The negative side's factor, above 0: the output has the sign of the input.
         slope: f32,
     },
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Activation::Linear => write!(f, "linear"),
+            Activation::Relu => write!(f, "relu"),
+            Activation::LeakyRelu { slope } => write!(f, "leaky relu {slope}"),
+        }
+    }
 }
 
 impl Activation {

@@ -1,4 +1,6 @@
-//! Convolution fused with bias, activation and max pooling, forward and backward.
+//! Convolution with bias, activation and max pooling, forward and backward, by one of several [`ConvAlgorithm`]s.
+//!
+//! The direct kernels fuse all of it:
 //!
 //! ```text
 //! forward, a sample:                              backward, a sample:
@@ -11,21 +13,31 @@
 //! The full-resolution map lives in the ring alone, and its gradient only as lists of non-zero values: a 3 x 3 pool
 //! of stride 2 leaves about one value in six, so backward does a sixth of the dense work.
 
+mod algorithm;
 mod backward;
+mod bf16;
 mod direct;
 mod few_filters;
 mod forward;
+mod im2col;
 mod input_gradient;
 mod lists;
+mod naive;
 mod narrow_gradient;
 mod one_channel;
 mod pack;
 mod weight_gradient;
+mod whole_map;
 
 use crate::activation::Activation;
 use crate::pool::PoolShape;
+use crate::table::Kernels;
+use std::fmt;
+use std::ops::Range;
 
+pub use self::algorithm::ConvAlgorithm;
 pub(crate) use self::backward::backward;
+pub(crate) use self::bf16::forward_bf16;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
 
@@ -89,6 +101,11 @@ impl Conv2dShape {
         self.kernel_width * self.in_channels
     }
 
+    /// Values of one output pixel's window.
+    fn window_len(&self) -> usize {
+        self.kernel_height * self.run()
+    }
+
     /// True where every tap of every output lies inside the image.
     fn is_inside(&self) -> bool {
         self.pad_top == 0
@@ -127,12 +144,56 @@ pub struct ConvBlock {
     pub activation: Activation,
     /// The pool, whose input is the convolution's output.
     pub pool: Option<PoolShape>,
+    /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
+    pub algorithm: Option<ConvAlgorithm>,
+}
+
+/// The shapes, by which a choice of algorithm is kept.
+impl fmt::Display for ConvBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conv = &self.conv;
+        write!(
+            f,
+            "{}x{}x{} by {}x{} to {}x{}x{}, padding {}+{}, {}",
+            conv.height,
+            conv.width,
+            conv.in_channels,
+            conv.kernel_height,
+            conv.kernel_width,
+            conv.out_height,
+            conv.out_width,
+            conv.out_channels,
+            conv.pad_top,
+            conv.pad_left,
+            self.activation
+        )?;
+        let Some(pool) = &self.pool else {
+            return Ok(());
+        };
+        write!(
+            f,
+            ", pool {}x{} every {}x{} to {}x{}, padding {}+{}",
+            pool.window_height,
+            pool.window_width,
+            pool.stride_height,
+            pool.stride_width,
+            pool.out_height,
+            pool.out_width,
+            pool.pad_top,
+            pool.pad_left
+        )
+    }
 }
 
 impl ConvBlock {
     /// Values of one sample's output.
     pub fn output_len(&self) -> usize {
         self.pool_or_identity().output_len()
+    }
+
+    /// Rows of one sample's output.
+    pub fn output_rows(&self) -> usize {
+        self.pool_or_identity().out_height
     }
 
     /// Codes of one sample: one an output, or none without a pool.
@@ -145,19 +206,39 @@ impl ConvBlock {
         self.pool.map_or(0, |pool| pool.output_len())
     }
 
+    /// The algorithm that computes the block with registers of `lanes` values.
+    pub fn algorithm(&self, lanes: usize) -> ConvAlgorithm {
+        self.algorithm
+            .unwrap_or_else(|| ConvAlgorithm::choose(self, lanes))
+    }
+
     /// Values of the packed kernel, for registers of `lanes` values.
     pub fn packed_len(&self, lanes: usize) -> usize {
-        pack::Packed::new(&self.conv, lanes).len
+        match self.algorithm(lanes) {
+            ConvAlgorithm::Im2colGemm => im2col::packed_kernel_len(&self.conv, lanes),
+            ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => self.conv.kernel_len(),
+            _ => pack::Packed::new(self, lanes).len,
+        }
     }
 
-    /// Values of scratch that [`Kernels::conv_block_forward`](crate::Kernels::conv_block_forward) needs.
+    /// Values of scratch that [`Kernels::conv_block_forward`] needs.
     pub fn forward_scratch_len(&self, lanes: usize) -> usize {
-        forward::Scratch::new(self, lanes).len
+        let algorithm = self.algorithm(lanes);
+        if let Some(parts) = algorithm.bf16_parts() {
+            return bf16::Layout::new(&self.conv, parts, lanes).len;
+        }
+        match algorithm {
+            ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
+            algorithm => whole_map::scratch_len(self, algorithm, lanes),
+        }
     }
 
-    /// Values of scratch that [`Kernels::conv_block_backward`](crate::Kernels::conv_block_backward) needs.
+    /// Values of scratch that [`Kernels::conv_block_backward`] needs.
     pub fn backward_scratch_len(&self, lanes: usize) -> usize {
-        backward::Scratch::new(self, lanes).len
+        match self.algorithm(lanes) {
+            algorithm if algorithm.is_direct() => backward::Scratch::new(self, lanes).len,
+            algorithm => whole_map::scratch_len(self, algorithm, lanes),
+        }
     }
 
     /// The pool, or one of 1 x 1 pixels that changes nothing.
@@ -178,6 +259,39 @@ impl ConvBlock {
         })
     }
 
+    /// Some rows of the output as a block of its own, and the rows of the image that it reads; `None` where it reads none.
+    ///
+    /// The packed kernel serves both, and the values are the same bits. `rows` is not empty and inside the output.
+    pub fn band(&self, rows: Range<usize>) -> Option<(ConvBlock, Range<usize>)> {
+        let (conv, pool) = (&self.conv, self.pool_or_identity());
+        let (first, end) = (pool.rows(rows.start).0, pool.rows(rows.end - 1).1);
+        let read = first.saturating_sub(conv.pad_top)
+            ..(end + conv.kernel_height - 1)
+                .saturating_sub(conv.pad_top)
+                .min(conv.height);
+        if read.is_empty() {
+            return None;
+        }
+        let band = Conv2dShape {
+            height: read.len(),
+            pad_top: conv.pad_top + read.start - first,
+            out_height: end - first,
+            ..*conv
+        };
+        let pool = self.pool.map(|pool| PoolShape {
+            height: end - first,
+            pad_top: pool.pad_top + first - rows.start * pool.stride_height,
+            out_height: rows.len(),
+            ..pool
+        });
+        let block = ConvBlock {
+            conv: band,
+            pool,
+            ..*self
+        };
+        Some((block, read))
+    }
+
     /// # Panics
     /// Where a size is 0, the pool does not fit the convolution, or an activation is not monotonic.
     fn check(&self) {
@@ -192,6 +306,107 @@ impl ConvBlock {
                 "the pool's input channels"
             );
         }
+    }
+}
+
+impl Kernels {
+    /// Packs an HWIO kernel for forward and backward; `packed` holds
+    /// [`packed_len`](ConvBlock::packed_len)([`lanes`](Kernels::lanes)) values.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    pub fn conv_block_pack(&self, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
+        block.check();
+        assert_eq!(kernel.len(), block.conv.kernel_len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        match block.algorithm(self.lanes()) {
+            ConvAlgorithm::Im2colGemm => im2col::pack(self, &block.conv, kernel, packed),
+            ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
+                packed.copy_from_slice(kernel);
+            }
+            _ => self.conv_direct_pack(block, kernel, packed),
+        }
+    }
+
+    /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
+    /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
+    /// written, as prediction needs none.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    pub fn conv_block_forward(
+        &self,
+        block: &ConvBlock,
+        samples: usize,
+        input: &[f32],
+        packed: &[f32],
+        bias: &[f32],
+        output: &mut [f32],
+        codes: &mut [u8],
+        scratch: &mut [f32],
+    ) {
+        let algorithm = block.algorithm(self.lanes());
+        if algorithm == ConvAlgorithm::Direct {
+            return self
+                .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
+        }
+        if algorithm.is_direct() {
+            return self
+                .conv_bf16_forward(block, samples, input, packed, bias, output, codes, scratch);
+        }
+        block.check();
+        assert_eq!(input.len(), samples * block.conv.input_len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        assert_eq!(bias.len(), block.conv.out_channels);
+        assert_eq!(output.len(), samples * block.output_len());
+        assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
+        assert!(scratch.len() >= block.forward_scratch_len(self.lanes()));
+        whole_map::forward(
+            self, block, algorithm, input, packed, bias, output, codes, scratch,
+        );
+    }
+
+    /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
+    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
+    /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block. A code that forward did not write panics or drops its gradient.
+    pub fn conv_block_backward(
+        &self,
+        block: &ConvBlock,
+        samples: usize,
+        input: &[f32],
+        output: &[f32],
+        codes: &[u8],
+        d_output: &[f32],
+        packed: &[f32],
+        d_input: Option<&mut [f32]>,
+        d_kernel: &mut [f32],
+        d_bias: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let algorithm = block.algorithm(self.lanes());
+        if algorithm.is_direct() {
+            return self.conv_direct_backward(
+                block, samples, input, output, codes, d_output, packed, d_input, d_kernel, d_bias,
+                scratch,
+            );
+        }
+        block.check();
+        assert_eq!(input.len(), samples * block.conv.input_len());
+        assert_eq!(output.len(), samples * block.output_len());
+        assert_eq!(codes.len(), samples * block.codes_len());
+        assert_eq!(d_output.len(), output.len());
+        assert_eq!(packed.len(), block.packed_len(self.lanes()));
+        assert!(d_input.as_ref().is_none_or(|d| d.len() == input.len()));
+        assert_eq!(d_kernel.len(), block.conv.kernel_len());
+        assert_eq!(d_bias.len(), block.conv.out_channels);
+        assert!(scratch.len() >= block.backward_scratch_len(self.lanes()));
+        whole_map::backward(
+            self, block, algorithm, input, output, codes, d_output, packed, d_input, d_kernel,
+            d_bias, scratch,
+        );
     }
 }
 

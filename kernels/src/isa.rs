@@ -38,6 +38,17 @@ impl Isa {
         }
     }
 
+    /// f32 values a vector register.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Portable => 4,
+            #[cfg(feature = "emulated512")]
+            Isa::Emulated512 => 16,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
+    }
+
     /// True where this CPU, and the operating system on it, can run the set.
     pub fn is_available(self) -> bool {
         match self {

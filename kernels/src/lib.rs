@@ -1,6 +1,7 @@
 //! SIMD kernels of sonograd: slices in, slices out.
 //!
-//! The only crate of the project with `unsafe`. No threads, no allocation inside a kernel, no I/O.
+//! The only crate of the project with `unsafe`. No threads, no allocation and no I/O inside a kernel; [`mapped`]
+//! stands here for its `unsafe` alone.
 //!
 //! A kernel is written once, generic over `simd::Simd`, and instantiated for every instruction set in
 //! [`table`]. A `&'static` [`Kernels`] exists only for an instruction set that this CPU has, so holding one is
@@ -9,10 +10,12 @@
 
 pub mod activation;
 pub mod align;
+pub mod compute;
 pub mod conv2d;
 pub mod gemm;
 pub mod isa;
 pub mod lstm;
+pub mod mapped;
 mod math;
 mod norm;
 pub mod pool;
@@ -20,11 +23,13 @@ pub mod reference;
 mod simd;
 mod softmax;
 pub mod table;
+mod tiles;
 mod update;
 
 pub use activation::Activation;
 pub use align::AlignedVec;
-pub use conv2d::{Conv2dShape, ConvBlock};
+pub use compute::{Compute, Precision};
+pub use conv2d::{Conv2dShape, ConvAlgorithm, ConvBlock};
 pub use gemm::Matrix;
 pub use isa::Isa;
 pub use lstm::LstmShape;

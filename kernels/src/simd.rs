@@ -28,6 +28,8 @@ pub(crate) trait Simd: Copy {
     type Oct: Simd;
     /// f32 values a register.
     const LANES: usize;
+    /// True where matrix tiles may be used, if the CPU has any.
+    const TILES: bool = false;
     /// Vector registers that the instruction set has: a tile's accumulators and operands must fit.
     const REGISTERS: usize;
 

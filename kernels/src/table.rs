@@ -21,7 +21,6 @@ macro_rules! kernels {
         /// The kernels of one instruction set that this CPU has.
         pub struct Kernels {
             isa: Isa,
-            lanes: usize,
             $($name: unsafe fn($($type),*) $(-> $result)?,)*
         }
 
@@ -46,7 +45,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Portable, $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Portable, lanes: 4, $($name,)* }
+            Kernels { isa: Isa::Portable, $($name,)* }
         };
 
         #[cfg(feature = "emulated512")]
@@ -58,7 +57,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Emulated512, $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Emulated512, lanes: 16, $($name,)* }
+            Kernels { isa: Isa::Emulated512, $($name,)* }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -71,7 +70,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Avx2::new(), $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Avx2, lanes: 8, $($name,)* }
+            Kernels { isa: Isa::Avx2, $($name,)* }
         };
 
         #[cfg(target_arch = "x86_64")]
@@ -84,7 +83,7 @@ macro_rules! kernels {
                     unsafe { $($body)::+(Avx512::new(), $($argument),*) }
                 }
             )*
-            Kernels { isa: Isa::Avx512, lanes: 16, $($name,)* }
+            Kernels { isa: Isa::Avx512, $($name,)* }
         };
     };
 }
@@ -120,7 +119,7 @@ impl Kernels {
 
     /// f32 values a vector register.
     pub fn lanes(&self) -> usize {
-        self.lanes
+        self.isa.lanes()
     }
 }
 
@@ -511,29 +510,32 @@ kernels! {
     fn max_pool_backward(
         pool: &PoolShape, samples: usize, d_output: &[f32], codes: &[u8], d_input: &mut [f32],
     ) = pool::max_pool_backward, where {}
-    /// Packs an HWIO kernel for forward and backward; `packed` holds
-    /// [`packed_len`](ConvBlock::packed_len)([`lanes`](Kernels::lanes)) values.
+    /// [`Kernels::conv_block_pack`] by [`ConvAlgorithm::Direct`](conv2d::ConvAlgorithm::Direct), whatever the block asks for.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
-    /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
-    /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
-    /// written, as prediction needs none.
+    fn conv_direct_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
+    /// [`Kernels::conv_block_forward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_forward(
+    fn conv_direct_forward(
         block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
         codes: &mut [u8], scratch: &mut [f32],
     ) = conv2d::forward, where {}
-    /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
-    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
-    /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
+    /// [`Kernels::conv_block_forward`] of a block that is computed by bf16 parts.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block, or its algorithm is another.
+    fn conv_bf16_forward(
+        block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
+        codes: &mut [u8], scratch: &mut [f32],
+    ) = conv2d::forward_bf16, where {}
+    /// [`Kernels::conv_block_backward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics
     /// Where a length does not fit the block.
-    fn conv_block_backward(
+    fn conv_direct_backward(
         block: &ConvBlock, samples: usize, input: &[f32], output: &[f32], codes: &[u8], d_output: &[f32],
         packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
     ) = conv2d::backward, where {}

@@ -1,16 +1,16 @@
 //! `sonograd bench`: how long a training step and a prediction take on this machine.
 
-use super::common::{ThreadArguments, isa_or};
+use super::common::{ThreadArguments, compute, isa_or, precision};
 use super::output::Output;
 use crate::error::{Error, Result};
 use crate::exec::{Executor, SliceBatch};
+use crate::machine;
 use crate::models::{Model, Size};
 use crate::optim::Optimizer;
 use crate::random::Random;
 use clap::Args;
 use serde::Serialize;
-use sonograd_kernels::{Isa, Kernels, Matrix};
-use std::hint::black_box;
+use sonograd_kernels::{Compute, Kernels};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +37,10 @@ pub(super) struct Bench {
     /// portable, avx2, avx512 [default: the best that this CPU has]
     #[arg(long)]
     isa: Option<String>,
+
+    /// f32, fast, bf16: see `sonograd train --help`
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: String,
 
     /// Seconds a measurement
     #[arg(long, value_name = "S", default_value_t = 2.0)]
@@ -87,19 +91,13 @@ impl Bench {
                 self.seconds
             )));
         }
-        let models = match self.models.is_empty() {
-            true => Model::ALL.to_vec(),
-            false => self
-                .models
-                .iter()
-                .map(|name| name.parse())
-                .collect::<Result<Vec<Model>>>()?,
-        };
+        let models = Model::chosen(&self.models)?;
         let isa = isa_or(self.isa.as_deref())?;
+        let compute = compute(isa, precision(&self.precision)?)?;
         let pool = self.threads.pool()?;
-        let peak_gflops = peak(isa);
+        let peak_gflops = Kernels::of(isa).map_or(f64::NAN, machine::peak_gflops);
         for model in models {
-            let figures = self.measure(model, isa, &pool, peak_gflops)?;
+            let figures = self.measure(model, &compute, &pool, peak_gflops)?;
             output.object(&figures)?;
             let Figures {
                 train_step_ms: train,
@@ -118,7 +116,7 @@ impl Bench {
     fn measure(
         &self,
         model: Model,
-        isa: Isa,
+        compute: &Compute,
         pool: &Arc<rayon::ThreadPool>,
         peak_gflops: f64,
     ) -> Result<Figures> {
@@ -143,7 +141,7 @@ impl Bench {
                 (inputs, targets)
             })
             .collect();
-        let mut executor = Executor::new(plan, samples, Arc::clone(pool), isa)?;
+        let mut executor = Executor::new(plan, samples, Arc::clone(pool), compute.clone())?;
         executor.initialize(0);
         let mut probabilities = vec![0.0; samples * size.classes];
         let mut turn = (0..BATCHES).cycle();
@@ -173,11 +171,11 @@ impl Bench {
                     &mut probabilities,
                 )
             })?;
-            let predict_one_ms = predict_one(model, size, isa, pool, self.seconds)?;
+            let predict_one_ms = predict_one(model, size, compute, pool, self.seconds)?;
             Ok(Figures {
                 model: model.name(),
-                precision: "f32",
-                isa: isa.to_string(),
+                precision: compute.precision.name(),
+                isa: compute.isa.to_string(),
                 threads: pool.current_num_threads(),
                 batch_size: samples,
                 train_step_ms,
@@ -194,7 +192,7 @@ impl Bench {
 pub(super) fn predict_one(
     model: Model,
     size: Size,
-    isa: Isa,
+    compute: &Compute,
     pool: &Arc<rayon::ThreadPool>,
     seconds: f64,
 ) -> Result<Times> {
@@ -202,7 +200,7 @@ pub(super) fn predict_one(
     let mut random = Random::new(&[2]);
     let len = plan.input_shape().len();
     let inputs: Vec<f32> = (0..BATCHES * len).map(|_| random.normal() as f32).collect();
-    let mut executor = Executor::new(plan, 1, Arc::clone(pool), isa)?;
+    let mut executor = Executor::new(plan, 1, Arc::clone(pool), compute.clone())?;
     executor.initialize(0);
     let mut probabilities = vec![0.0; size.classes];
     let mut turn = inputs.chunks_exact(len).cycle();
@@ -236,43 +234,4 @@ fn times(seconds: f64, work: &mut dyn FnMut() -> Result<()>) -> Result<Times> {
         min: milliseconds[0],
         median: milliseconds[milliseconds.len() / 2],
     })
-}
-
-/// The best rate of a matrix product that stays in the first-level cache, on one core.
-fn peak(isa: Isa) -> f64 {
-    let Some(kernels) = Kernels::of(isa) else {
-        return f64::NAN;
-    };
-    let (m, n, k) = (96, 64, 64);
-    let (a, b, mut c) = (vec![1.0; m * k], vec![1.0; k * n], vec![0.0; m * n]);
-    let lanes = kernels.lanes();
-    let mut packed = vec![0.0; sonograd_kernels::gemm::packed_len(k, n, lanes)];
-    let mut scratch = vec![0.0; sonograd_kernels::gemm::gemm_scratch_len(m, n, k, lanes)];
-    kernels.gemm_pack(k, n, Matrix::row_major(&b, n), &mut packed);
-    let flop = 2.0 * (m * n * k) as f64;
-    let mut best: f64 = 0.0;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(200) {
-        let start = Instant::now();
-        for _ in 0..20 {
-            let a = Matrix::row_major(black_box(&a), k);
-            let linear = sonograd_kernels::Activation::Linear;
-            kernels.gemm_packed(
-                m,
-                n,
-                k,
-                a,
-                &packed,
-                &mut c,
-                n,
-                false,
-                None,
-                linear,
-                &mut scratch,
-            );
-        }
-        best = best.max(20.0 * flop / start.elapsed().as_secs_f64() / 1e9);
-    }
-    black_box(&c);
-    best
 }

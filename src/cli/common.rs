@@ -1,13 +1,15 @@
 //! Arguments and steps that several commands share.
 
 use super::output::{Output, note, progress_bar};
+use super::tune::tuned;
 use crate::audio::{self, Extractor, FrontEnd};
-use crate::data::{self, Dataset, LoadOptions, Source};
+use crate::data::{self, Dataset, LoadOptions, MemoryLimit, Source};
 use crate::error::{Error, Result};
 use crate::exec::thread_pool;
 use crate::graph::Plan;
+use crate::train::model_file::ModelFile;
 use clap::Args;
-use sonograd_kernels::Isa;
+use sonograd_kernels::{Compute, ConvAlgorithm, Isa, Precision};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +40,11 @@ pub(super) struct DataArguments {
     /// Decode and analyse every song anew, and store nothing
     #[arg(long)]
     pub(super) no_cache: bool,
+
+    /// Features kept in memory; where there are more, all of them stand in a file without a name in the cache's folder (or
+    /// the system's, with --no-cache), which the system reads in as needed
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(super) memory: u64,
 }
 
 /// How many threads.
@@ -98,6 +105,10 @@ impl DataArguments {
         };
         let options = LoadOptions {
             strict: self.strict,
+            memory: Some(MemoryLimit {
+                bytes: self.memory.saturating_mul(1 << 20),
+                folder: cache.clone().unwrap_or_else(std::env::temp_dir),
+            }),
             cache,
             progress: Some(&progress),
         };
@@ -118,6 +129,32 @@ impl DataArguments {
 /// The instruction set of the environment.
 pub(super) fn isa() -> Result<Isa> {
     Isa::from_environment().map_err(Error::Usage)
+}
+
+/// The precision of this name.
+pub(super) fn precision(name: &str) -> Result<Precision> {
+    name.parse().map_err(Error::Usage)
+}
+
+/// What a model is computed with: what was tuned on this machine, and what `SONOGRAD_CONV` asks for.
+pub(super) fn compute(isa: Isa, precision: Precision) -> Result<Compute> {
+    Ok(Compute {
+        isa,
+        precision,
+        convolution: ConvAlgorithm::from_environment().map_err(Error::Usage)?,
+        tuned: tuned(isa, precision)?,
+    })
+}
+
+/// What a finished model is computed with: its own precision.
+pub(super) fn compute_of(file: &ModelFile) -> Result<Compute> {
+    let name = file.description.made.precision.as_str();
+    // Files from before there was a choice have no name.
+    let precision = match name {
+        "" => Precision::F32,
+        name => precision(name)?,
+    };
+    compute(isa()?, precision)
 }
 
 /// The instruction set that `--isa` names, else that of the environment.

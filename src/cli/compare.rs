@@ -1,7 +1,9 @@
 //! `sonograd compare`: models on the same songs, side by side.
 
 use super::bench::predict_one;
-use super::common::{DataArguments, ThreadArguments, describe, isa_or, parameters, place};
+use super::common::{
+    DataArguments, ThreadArguments, compute, describe, isa_or, parameters, place, precision,
+};
 use super::output::{Output, note};
 use super::progress::Teller;
 use super::recipe::RecipeArguments;
@@ -15,7 +17,7 @@ use crate::train::fit::check_batch;
 use crate::train::run::{Run, RunOptions, run_on};
 use clap::Args;
 use results::{About, Outcome, Results};
-use sonograd_kernels::Isa;
+use sonograd_kernels::{Compute, Isa};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,7 +104,7 @@ fn run_folder(folder: &Path, model: Model, seed: u64) -> PathBuf {
 struct Shared<'a> {
     source: &'a Source,
     pool: Arc<rayon::ThreadPool>,
-    isa: Isa,
+    compute: Compute,
 }
 
 impl Compare {
@@ -129,7 +131,7 @@ impl Compare {
         let shared = Shared {
             source: &source,
             pool: self.threads.pool()?,
-            isa,
+            compute: compute(isa, precision(&self.recipe.precision)?)?,
         };
         let sets = self.load(&models, &shared)?;
         let mut work = Vec::new();
@@ -148,7 +150,8 @@ impl Compare {
         for (model, dataset, jobs) in work {
             let size = self.size(dataset);
             let plan = model.compile(size)?;
-            let latency = predict_one(model, size, isa, &shared.pool, LATENCY_SECONDS)?.min;
+            let latency =
+                predict_one(model, size, &shared.compute, &shared.pool, LATENCY_SECONDS)?.min;
             results.begin(model, parameters(&plan, true), latency);
             for job in jobs {
                 let outcome = self.train(model, dataset, &job, &shared, results.folder())?;
@@ -384,7 +387,7 @@ impl Compare {
                 .map(|set| (set.front_end.to_string(), set.front_end.constants()))
                 .collect(),
             machine: crate::machine::describe(),
-            isa: shared.isa,
+            compute: shared.compute.clone(),
             threads: shared.pool.current_num_threads(),
             jobs: jobs().count(),
         }

@@ -1,6 +1,8 @@
 //! `sonograd evaluate`: how good a trained model is.
 
-use super::common::{DataArguments, ThreadArguments, describe, isa, percent, print_accuracies};
+use super::common::{
+    DataArguments, ThreadArguments, compute_of, describe, percent, print_accuracies,
+};
 use super::output::Output;
 use crate::data::{Dataset, Source, split};
 use crate::error::{Error, Result};
@@ -62,7 +64,7 @@ impl Evaluate {
         let (part, indices) = self.indices(&file, &dataset)?;
         output.text(describe(&source, &dataset))?;
         output.text(format!("judged: {part}"))?;
-        let mut executor = file.executor(PREDICT_BATCH, pool, isa()?)?;
+        let mut executor = file.executor(PREDICT_BATCH, pool, compute_of(&file)?)?;
         let evaluation = evaluate(
             &mut executor,
             &dataset,

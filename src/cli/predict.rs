@@ -1,6 +1,6 @@
 //! `sonograd predict`: the genre of a song, second by second.
 
-use super::common::{ThreadArguments, features_of, isa, percent};
+use super::common::{ThreadArguments, compute_of, features_of, percent};
 use super::output::{Output, note};
 use crate::audio::Extractor;
 use crate::error::Result;
@@ -62,7 +62,8 @@ impl Predict {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let output = Output { json: self.json };
         let model = ModelFile::read(&self.model)?;
-        let mut executor = model.executor(PREDICT_BATCH, self.threads.pool()?, isa()?)?;
+        let mut executor =
+            model.executor(PREDICT_BATCH, self.threads.pool()?, compute_of(&model)?)?;
         let extractor = Extractor::new(model.description.front_end);
         let mut failed = false;
         for file in &self.files {

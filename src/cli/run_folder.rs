@@ -221,9 +221,10 @@ impl Report<'_> {
             left_out: self.dataset.left_out.clone(),
             train_seconds: fitted.seconds,
             machine: format!(
-                "{}, {} kernels, {} threads",
+                "{}, {} kernels in {}, {} threads",
                 crate::machine::describe(),
-                options.isa,
+                options.compute.isa,
+                options.compute.precision,
                 self.threads
             ),
         }

@@ -1,6 +1,6 @@
 //! `sonograd verify`: this build on this CPU against answers recorded from Keras.
 
-use super::common::isa;
+use super::common::{compute, isa, precision};
 use super::output::Output;
 use crate::error::{Error, Result};
 use crate::io::reference::Reference;
@@ -27,6 +27,10 @@ pub(super) struct Verify {
     #[arg(long)]
     isa: Option<String>,
 
+    /// f32, fast, bf16 (whose products miss the limits): see `sonograd train --help`
+    #[arg(long, value_name = "P", default_value = "f32")]
+    precision: String,
+
     /// One JSON object a record and instruction set on standard output
     #[arg(long)]
     json: bool,
@@ -50,10 +54,13 @@ impl Verify {
             None if std::env::var_os("SONOGRAD_ISA").is_some() => vec![isa()?],
             None => Isa::available().collect(),
         };
+        let precision = precision(&self.precision)?;
+        let sets = sets.into_iter().map(|isa| compute(isa, precision));
+        let sets = sets.collect::<Result<Vec<_>>>()?;
         let mut passed = true;
         for reference in self.references()? {
-            for &isa in &sets {
-                let verdict = verify(&reference, isa)?;
+            for compute in &sets {
+                let verdict = verify(&reference, compute)?;
                 passed &= verdict.pass;
                 output.object(&verdict)?;
                 print(output, &verdict)?;
@@ -103,8 +110,8 @@ fn print(output: Output, verdict: &Verdict) -> Result<()> {
     let (found, limit) = (&verdict.differences, &TOLERANCE);
     let word = if verdict.pass { "pass" } else { "FAIL" };
     output.text(format!(
-        "{word}  {} on {} ({})",
-        verdict.model, verdict.isa, verdict.file
+        "{word}  {} in {} on {} ({})",
+        verdict.model, verdict.precision, verdict.isa, verdict.file
     ))?;
     for (what, found, limit) in [
         (

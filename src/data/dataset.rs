@@ -1,5 +1,6 @@
-//! A set of songs by genre with the log-mel features of each, in memory.
+//! A set of songs by genre with the log-mel features of each.
 
+use super::features::{Features, FeaturesWriter, MemoryLimit};
 use crate::audio::FrontEnd;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -31,7 +32,9 @@ pub struct Dataset {
     /// Names this set: BLAKE3, in hexadecimal, over the front end's constants and each song's path, genre, group
     /// and content, in the order of paths. Another folder with the same files has the same fingerprint.
     pub fingerprint: String,
-    features: Vec<f32>,
+    features: Features,
+    /// When the features of a set made of this one leave memory.
+    limit: Option<MemoryLimit>,
     /// The number of values of a segment.
     segment_len: usize,
     /// The song of each segment.
@@ -100,15 +103,15 @@ impl Dataset {
         front_end: FrontEnd,
         songs: Vec<SongFeatures>,
     ) -> Result<Self> {
-        let mut dataset = Self::empty(genres, front_end);
+        let mut builder = Builder::new(genres, front_end, None);
         for song in songs {
-            dataset.push(song)?;
+            builder.push(song)?;
         }
-        dataset.finish()
+        builder.finish()
     }
 
-    /// A set that songs are yet to be pushed into.
-    pub(super) fn empty(genres: Vec<String>, front_end: FrontEnd) -> Self {
+    /// A set without songs.
+    fn empty(genres: Vec<String>, front_end: FrontEnd) -> Self {
         Self {
             genres,
             segment_len: front_end.shape().len(),
@@ -120,61 +123,10 @@ impl Dataset {
             has_groups: false,
             built_in: false,
             fingerprint: String::new(),
-            features: Vec::new(),
+            features: Features::Memory(Vec::new()),
+            limit: None,
             song_of: Vec::new(),
         }
-    }
-
-    /// Adds a song's segments behind those of the others.
-    pub(super) fn push(&mut self, song: SongFeatures) -> Result<()> {
-        let length = self.segment_len;
-        let segments = song.features.len() / length;
-        if segments == 0
-            || !song.features.len().is_multiple_of(length)
-            || song.genre >= self.genres.len()
-        {
-            return Err(Error::Data(format!(
-                "{}: {} values of genre {} are not segments of {} of one of {} genres",
-                song.path,
-                song.features.len(),
-                song.genre,
-                self.segment_shape(),
-                self.genres.len()
-            )));
-        }
-        let first_segment = self.song_of.len();
-        if u32::try_from(first_segment + segments).is_err() {
-            return Err(Error::Data("over 2^32 segments: use fewer songs".into()));
-        }
-        self.song_of
-            .resize(first_segment + segments, self.songs.len() as u32);
-        self.features.extend_from_slice(&song.features);
-        self.has_groups |= song.group.is_some();
-        self.songs.push(Song {
-            path: song.path,
-            genre: song.genre,
-            group: song.group,
-            content: song.content,
-            first_segment,
-            segments,
-        });
-        Ok(())
-    }
-
-    /// Checks the whole and computes the fingerprint.
-    pub(super) fn finish(mut self) -> Result<Self> {
-        if let Some(genre) = self.songs_by_genre().iter().position(|songs| *songs == 0) {
-            return Err(Error::Data(format!(
-                "genre '{}' has no song",
-                self.genres[genre]
-            )));
-        }
-        if self.songs.is_empty() {
-            return Err(Error::Data("no song".into()));
-        }
-        self.left_out.sort_unstable();
-        self.fingerprint = self.compute_fingerprint();
-        Ok(self)
     }
 
     /// The set without the songs of these paths, which are listed as left out for this reason.
@@ -182,23 +134,22 @@ impl Dataset {
     /// # Errors
     /// [`Error::Data`] where a genre has no other song.
     pub fn without(&self, paths: &BTreeSet<String>, reason: &str) -> Result<Self> {
-        let mut dataset = Self {
-            left_out: self.left_out.clone(),
-            notes: self.notes.clone(),
-            stats: self.stats,
-            built_in: self.built_in,
-            ..Self::empty(self.genres.clone(), self.front_end)
-        };
+        let mut builder = Builder::new(self.genres.clone(), self.front_end, self.limit.clone());
+        let dataset = &mut builder.dataset;
+        dataset.left_out = self.left_out.clone();
+        dataset.notes = self.notes.clone();
+        dataset.stats = self.stats;
+        dataset.built_in = self.built_in;
         for song in &self.songs {
             if paths.contains(&song.path) {
-                dataset.left_out.push(LeftOut {
+                builder.dataset.left_out.push(LeftOut {
                     path: song.path.clone(),
                     reason: reason.into(),
                 });
                 continue;
             }
             let (first, length) = (song.first_segment, self.segment_len);
-            dataset.push(SongFeatures {
+            builder.push(SongFeatures {
                 path: song.path.clone(),
                 genre: song.genre,
                 group: song.group.clone(),
@@ -206,8 +157,8 @@ impl Dataset {
                 features: self.features[first * length..(first + song.segments) * length].to_vec(),
             })?;
         }
-        dataset.has_groups = self.has_groups;
-        dataset.finish()
+        builder.dataset.has_groups = self.has_groups;
+        builder.finish()
     }
 
     /// The same songs with their genres numbered as in `genres`, which may have more.
@@ -290,5 +241,83 @@ impl Dataset {
             text(blake3::Hash::from_bytes(song.content).to_hex().as_str());
         }
         hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// A [`Dataset`] in the making.
+pub(super) struct Builder {
+    /// Everything but the features.
+    pub(super) dataset: Dataset,
+    features: FeaturesWriter,
+}
+
+impl Builder {
+    pub(super) fn new(
+        genres: Vec<String>,
+        front_end: FrontEnd,
+        limit: Option<MemoryLimit>,
+    ) -> Self {
+        Self {
+            dataset: Dataset {
+                limit: limit.clone(),
+                ..Dataset::empty(genres, front_end)
+            },
+            features: FeaturesWriter::new(limit),
+        }
+    }
+
+    /// Adds a song's segments behind those of the others.
+    pub(super) fn push(&mut self, song: SongFeatures) -> Result<()> {
+        let set = &mut self.dataset;
+        let length = set.segment_len;
+        let segments = song.features.len() / length;
+        if segments == 0
+            || !song.features.len().is_multiple_of(length)
+            || song.genre >= set.genres.len()
+        {
+            return Err(Error::Data(format!(
+                "{}: {} values of genre {} are not segments of {} of one of {} genres",
+                song.path,
+                song.features.len(),
+                song.genre,
+                set.segment_shape(),
+                set.genres.len()
+            )));
+        }
+        let first_segment = set.song_of.len();
+        if u32::try_from(first_segment + segments).is_err() {
+            return Err(Error::Data("over 2^32 segments: use fewer songs".into()));
+        }
+        set.song_of
+            .resize(first_segment + segments, set.songs.len() as u32);
+        self.features.push(&song.features)?;
+        set.has_groups |= song.group.is_some();
+        set.songs.push(Song {
+            path: song.path,
+            genre: song.genre,
+            group: song.group,
+            content: song.content,
+            first_segment,
+            segments,
+        });
+        Ok(())
+    }
+
+    /// Checks the whole and computes the fingerprint.
+    pub(super) fn finish(self) -> Result<Dataset> {
+        let mut set = self.dataset;
+        if let Some(genre) = set.songs_by_genre().iter().position(|songs| *songs == 0) {
+            return Err(Error::Data(format!(
+                "genre '{}' has no song",
+                set.genres[genre]
+            )));
+        }
+        if set.songs.is_empty() {
+            return Err(Error::Data("no song".into()));
+        }
+        set.left_out.sort_unstable();
+        set.fingerprint = set.compute_fingerprint();
+        set.features = self.features.finish()?;
+        Ok(set)
     }
 }

@@ -7,7 +7,8 @@ use rayon::prelude::*;
 
 use crate::audio::{Extractor, FrontEnd, Worker};
 use crate::data::cache::{Cache, Found};
-use crate::data::dataset::{Dataset, LeftOut, SongFeatures};
+use crate::data::dataset::{Builder, Dataset, LeftOut, SongFeatures};
+use crate::data::features::MemoryLimit;
 use crate::data::folder;
 use crate::data::listing::{self, Entry};
 use crate::error::{Error, Result};
@@ -46,6 +47,8 @@ pub struct LoadOptions<'a> {
     pub strict: bool,
     /// The feature cache's folder, as [`super::default_cache`] gives it; `None` for no cache.
     pub cache: Option<PathBuf>,
+    /// When features leave memory; `None` for never.
+    pub memory: Option<MemoryLimit>,
     /// Told of each song that is done: songs done and songs in all. Called from several threads.
     pub progress: Option<&'a (dyn Fn(usize, usize) + Sync)>,
 }
@@ -67,7 +70,8 @@ enum Provenance {
 ///
 /// Songs that cannot be read, are silent (all below [`SILENCE_DBFS`]), shorter than one segment or hold values that
 /// are not finite are left out and listed in [`Dataset::left_out`]. Classes and songs are sorted by name, so the
-/// same files give the same set, whatever the number of threads. Samples are held for one song a thread only.
+/// same files give the same set, whatever the number of threads. Samples are held for one song a thread only, features
+/// up to [`LoadOptions::memory`].
 ///
 /// # Errors
 /// - [`Error::File`], [`Error::Io`]: no such folder, fewer than two genres in it, a bad `groups.csv`; with
@@ -98,7 +102,8 @@ pub fn load(source: &Source, front_end: FrontEnd, options: &LoadOptions<'_>) -> 
         .map(|folder| Cache::new(folder, front_end));
     let extractor = Extractor::new(front_end);
     let (done, total) = (AtomicUsize::new(0), listing.entries.len());
-    let mut dataset = Dataset::empty(listing.genres, front_end);
+    let mut builder = Builder::new(listing.genres, front_end, options.memory.clone());
+    let dataset = &mut builder.dataset;
     dataset.has_groups = listing.has_groups;
     dataset.built_in = listing.built_in;
     dataset.left_out = listing.left_out;
@@ -127,13 +132,13 @@ pub fn load(source: &Source, front_end: FrontEnd, options: &LoadOptions<'_>) -> 
             .collect();
         for (entry, loaded) in chunk.into_iter().zip(loaded) {
             match loaded {
-                Ok(song) => add(&mut dataset, entry, song)?,
+                Ok(song) => add(&mut builder, entry, song)?,
                 Err(error) => {
                     let reason = reason(error);
                     if options.strict {
                         return Err(refused(root, &entry.path, &reason));
                     }
-                    dataset.left_out.push(LeftOut {
+                    builder.dataset.left_out.push(LeftOut {
                         path: entry.path,
                         reason,
                     });
@@ -141,13 +146,14 @@ pub fn load(source: &Source, front_end: FrontEnd, options: &LoadOptions<'_>) -> 
             }
         }
     }
+    let dataset = &mut builder.dataset;
     if let Some(failure) = cache.as_ref().and_then(Cache::failure) {
         dataset.notes.push(format!(
             "features are not kept for the next run: {failure} (set SONOGRAD_CACHE to a folder that can be written)"
         ));
     }
-    require_songs(&dataset, &listing.name)?;
-    dataset.finish()
+    require_songs(dataset, &listing.name)?;
+    builder.finish()
 }
 
 /// Reads one song, from the cache where it is there and whole.
@@ -194,8 +200,8 @@ fn silence(samples: &[f32]) -> Option<String> {
     })
 }
 
-fn add(dataset: &mut Dataset, entry: Entry, song: Loaded) -> Result<()> {
-    let stats = &mut dataset.stats;
+fn add(builder: &mut Builder, entry: Entry, song: Loaded) -> Result<()> {
+    let stats = &mut builder.dataset.stats;
     match song.provenance {
         Provenance::Cached => stats.cached += 1,
         Provenance::Decoded => stats.decoded += 1,
@@ -204,7 +210,7 @@ fn add(dataset: &mut Dataset, entry: Entry, song: Loaded) -> Result<()> {
             stats.damaged += 1;
         }
     }
-    dataset.push(SongFeatures {
+    builder.push(SongFeatures {
         path: entry.path,
         genre: entry.genre,
         group: entry.group,

@@ -1,6 +1,7 @@
 //! One shard of a batch: its own buffers, and what it does with them.
 
-use super::{Action, Batch, Shared};
+use super::stages::Action;
+use super::{Batch, Shared};
 use crate::graph::Plan;
 use crate::graph::plan::{InputGradient, Slots};
 use crate::op::{Backward, Forward, LossCall, MAX_INPUTS, Needs, RandomKey};
@@ -131,6 +132,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Takes the shard's one sample, to be predicted step by step.
+    pub(super) fn begin(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
+        self.part = 0..1;
+        self.fill(shared, batch);
+    }
+
+    /// One step of a prediction, behind [`begin`](Self::begin).
+    pub(super) fn predict_step(&mut self, shared: &Shared<'_>, i: usize) {
+        self.forward(shared, i, Action::Forward(i));
     }
 
     /// The part's share of a buffer that holds `len` elements a sample.

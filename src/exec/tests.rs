@@ -6,12 +6,20 @@ use crate::nn::{
     Activation, Conv2D, Dense, Flatten, LEAKY_RELU, Layer, MaxPooling2D, Padding, Softmax,
     concatenate,
 };
+use sonograd_kernels::Isa;
 
 fn conv(filters: usize) -> Conv2D {
     Conv2D {
         filters,
         kernel: [3, 2],
         padding: Padding::Same,
+        activation: Activation::Linear,
+    }
+}
+
+fn dense(units: usize) -> Dense {
+    Dense {
+        units,
         activation: Activation::Linear,
     }
 }
@@ -33,12 +41,7 @@ fn fan_of_images() -> (Graph, Var) {
     let parts = [("a", left), ("b", right), ("c", stem)];
     let parts = parts.map(|(name, x)| Flatten.apply(&mut g, name, x).unwrap());
     let x = concatenate(&mut g, "join", &parts).unwrap();
-    let x = Dense {
-        units: 4,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "classifier", x)
-    .unwrap();
+    let x = dense(4).apply(&mut g, "classifier", x).unwrap();
     let x = Softmax.apply(&mut g, "softmax", x).unwrap();
     (g, x)
 }
@@ -47,28 +50,13 @@ fn fan_of_images() -> (Graph, Var) {
 fn fan_of_rows() -> (Graph, Var) {
     let mut g = Graph::new();
     let x = g.input("input", [7]).unwrap();
-    let stem = Dense {
-        units: 9,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "stem", x)
-    .unwrap();
+    let stem = dense(9).apply(&mut g, "stem", x).unwrap();
     let again = Flatten.apply(&mut g, "again", stem).unwrap();
     let weighting = Softmax.apply(&mut g, "inside", stem).unwrap();
-    let deep = Dense {
-        units: 5,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "deep", stem)
-    .unwrap();
+    let deep = dense(5).apply(&mut g, "deep", stem).unwrap();
     let deep = Activation::Relu.apply(&mut g, "relu", deep).unwrap();
     let x = concatenate(&mut g, "join", &[stem, weighting, again, deep]).unwrap();
-    let x = Dense {
-        units: 3,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "classifier", x)
-    .unwrap();
+    let x = dense(3).apply(&mut g, "classifier", x).unwrap();
     let x = Softmax.apply(&mut g, "softmax", x).unwrap();
     (g, x)
 }
@@ -77,32 +65,12 @@ fn fan_of_rows() -> (Graph, Var) {
 fn wide() -> (Graph, Var) {
     let mut g = Graph::new();
     let x = g.input("input", [301]).unwrap();
-    let a = Dense {
-        units: 111,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "a", x)
-    .unwrap();
+    let a = dense(111).apply(&mut g, "a", x).unwrap();
     let a = Activation::Relu.apply(&mut g, "relu", a).unwrap();
-    let b = Dense {
-        units: 300,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "b", a)
-    .unwrap();
-    let c = Dense {
-        units: 301,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "c", a)
-    .unwrap();
+    let b = dense(300).apply(&mut g, "b", a).unwrap();
+    let c = dense(301).apply(&mut g, "c", a).unwrap();
     let x = concatenate(&mut g, "join", &[b, c]).unwrap();
-    let x = Dense {
-        units: 3,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "classifier", x)
-    .unwrap();
+    let x = dense(3).apply(&mut g, "classifier", x).unwrap();
     let x = Softmax.apply(&mut g, "softmax", x).unwrap();
     (g, x)
 }
@@ -111,31 +79,11 @@ fn wide() -> (Graph, Var) {
 fn dead_end() -> (Graph, Var) {
     let mut g = Graph::new();
     let x = g.input("input", [4]).unwrap();
-    let stem = Dense {
-        units: 5,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "stem", x)
-    .unwrap();
-    Dense {
-        units: 50,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "nowhere", stem)
-    .unwrap();
-    let x = Dense {
-        units: 3,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "classifier", stem)
-    .unwrap();
+    let stem = dense(5).apply(&mut g, "stem", x).unwrap();
+    dense(50).apply(&mut g, "nowhere", stem).unwrap();
+    let x = dense(3).apply(&mut g, "classifier", stem).unwrap();
     let x = Softmax.apply(&mut g, "softmax", x).unwrap();
-    Dense {
-        units: 2,
-        activation: Activation::Linear,
-    }
-    .apply(&mut g, "behind", x)
-    .unwrap();
+    dense(2).apply(&mut g, "behind", x).unwrap();
     (g, x)
 }
 

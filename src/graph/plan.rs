@@ -4,6 +4,7 @@ use super::{Node, Var};
 use crate::error::{Error, Result};
 use crate::op::{Op, Parameter};
 use crate::shape::Shape;
+use sonograd_kernels::ConvBlock;
 use std::ops::Range;
 
 /// One weight of a model: its path and where it stands.
@@ -111,6 +112,15 @@ impl Plan {
             input_shape,
             classes,
         }
+    }
+
+    /// Every convolution with its layer's path.
+    pub fn convolutions(&mut self) -> impl Iterator<Item = (&str, &mut ConvBlock)> {
+        self.steps.iter_mut().filter_map(|step| {
+            // Of several layers' weights the convolution's are the last.
+            let layer = step.layers.last().map_or("", String::as_str);
+            Some((layer, step.op.convolution()?))
+        })
     }
 
     /// One sample's input.

@@ -72,11 +72,6 @@ impl BatchNormalization {
         let (mean_d_y, mean_d_y_x_hat) = second.split_at(channels);
         [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat]
     }
-
-    /// Splits the combined forward sums: mean and 1 / sqrt(variance + epsilon) of the batch.
-    fn statistics<'a>(&self, sums: &'a [f64]) -> (&'a [f64], &'a [f64]) {
-        sums.split_at(self.channels)
-    }
 }
 
 /// Adds the shards' sums, in order, channel by channel.
@@ -158,16 +153,10 @@ impl Op for BatchNormalization {
         let channels = self.channels;
         let (mean, rest) = call.scratch.split_at_mut(channels);
         let inverse_deviation = &mut rest[..channels];
-        if call.training {
-            let (batch_mean, batch_inverse) = self.statistics(call.sums);
-            narrow(batch_mean, mean);
-            narrow(batch_inverse, inverse_deviation);
-        } else {
-            let (moving_mean, moving_variance) = call.state.split_at(channels);
-            mean.copy_from_slice(moving_mean);
-            for (inverse, &variance) in inverse_deviation.iter_mut().zip(moving_variance) {
-                *inverse = (1.0 / (f64::from(variance) + EPSILON).sqrt()) as f32;
-            }
+        let sums = call.training.then_some(call.sums);
+        for c in 0..channels {
+            let (of_mean, of_inverse) = self.channel_statistics(call.state, sums, c);
+            (mean[c], inverse_deviation[c]) = (of_mean as f32, of_inverse as f32);
         }
         let (gamma, beta) = call.parameters.split_at(channels);
         let (rows, x) = (self.rows(call.samples), call.inputs[0]);
@@ -185,11 +174,9 @@ impl Op for BatchNormalization {
 
     fn backward_sums(&self, call: &mut Backward<'_>, sums: &mut [f64]) {
         let channels = self.channels;
-        let (mean, rest) = call.scratch.split_at_mut(channels);
-        let inverse_deviation = &mut rest[..channels];
-        let (batch_mean, batch_inverse) = self.statistics(call.sums);
-        narrow(batch_mean, mean);
-        narrow(batch_inverse, inverse_deviation);
+        let statistics = &mut call.scratch[..2 * channels];
+        narrow(call.sums, statistics);
+        let (mean, inverse_deviation) = statistics.split_at(channels);
         let (rows, x) = (self.rows(call.samples), call.inputs[0]);
         call.kernels.norm_backward_sums(
             rows,

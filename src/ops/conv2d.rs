@@ -1,13 +1,16 @@
 //! Convolution with bias, and what it absorbs: an activation and a max-pool, in one pass.
 
-use super::window::{Padding, output_extent};
+use super::window::{Padding, as_one_row, output_extent};
 use super::{Activate, MaxPool2d};
-use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
+use crate::op::{Backward, Band, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::activation::Activation;
 use sonograd_kernels::conv2d::{Conv2dShape, ConvBlock};
 use sonograd_kernels::{Kernels, reference};
 use std::any::Any;
+
+/// Floating-point operations that one thread does sooner than it wakes another: about 20 us.
+const MOST_ALONE: f64 = 2e6;
 
 /// A convolution of stride 1 over height x width x channels; a 1-D convolution has height 1.
 #[derive(Debug, Clone)]
@@ -54,6 +57,7 @@ impl Conv2d {
             conv,
             activation: Activation::Linear,
             pool: None,
+            algorithm: None,
         };
         Ok(Self {
             block,
@@ -71,10 +75,7 @@ impl Conv2d {
         kernel: usize,
         padding: Padding,
     ) -> Result<Self, String> {
-        let &[steps, channels] = input.extents() else {
-            return Err(format!("its input is steps x channels, not {input}"));
-        };
-        let input = Shape::from([1, steps, channels]);
+        let input = as_one_row(input)?;
         Ok(Self {
             one_dimensional: true,
             ..Self::new(&input, filters, [1, kernel], padding)?
@@ -85,6 +86,30 @@ impl Conv2d {
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.block.activation = activation;
         self
+    }
+
+    /// The block's bands of rows, each made an operation by `wrap`; none where a band's work is less than waking a thread.
+    pub(super) fn bands_of(&self, count: usize, wrap: impl Fn(Self) -> Box<dyn Op>) -> Vec<Band> {
+        let (conv, rows) = (&self.block.conv, self.block.output_rows());
+        if count < 2 || rows < count || self.flops() < MOST_ALONE {
+            return Vec::new();
+        }
+        let image_row = conv.width * conv.in_channels;
+        let output_row = self.block.output_len() / rows;
+        let starts = (0..rows).step_by(rows.div_ceil(count));
+        let bands = starts.map(|start| {
+            let band = start..rows.min(start + rows.div_ceil(count));
+            let (block, read) = self.block.band(band.clone())?;
+            Some(Band {
+                op: wrap(Self {
+                    block,
+                    ..self.clone()
+                }),
+                input: read.start * image_row..read.end * image_row,
+                output: band.start * output_row..band.end * output_row,
+            })
+        });
+        bands.collect::<Option<_>>().unwrap_or_default()
     }
 
     /// With the activation or the pool behind it, where the block has not one yet.
@@ -165,6 +190,14 @@ impl Op for Conv2d {
         }
     }
 
+    fn convolution(&mut self) -> Option<&mut ConvBlock> {
+        Some(&mut self.block)
+    }
+
+    fn bands(&self, count: usize) -> Vec<Band> {
+        self.bands_of(count, |op| Box::new(op))
+    }
+
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
         Some(Box::new(self.fused(next)?))
     }
@@ -223,6 +256,7 @@ impl Op for Conv2d {
 mod tests {
     use super::*;
     use crate::ops::check;
+    use sonograd_kernels::ConvAlgorithm;
 
     /// The fused form is checked as well as the plain one: they are different kernels.
     #[test]
@@ -307,6 +341,22 @@ mod tests {
                 2,
             );
             check::op(&plain, &[input], 2);
+        }
+    }
+
+    #[test]
+    fn gradients_by_every_algorithm() {
+        let input = Shape::from([6, 7, 3]);
+        let plain = Conv2d::new(&input, 17, [3, 2], Padding::Same).unwrap();
+        let pool = MaxPool2d::new(&plain.output_shape(), [2, 3], [2, 2], Padding::Same).unwrap();
+        let plain = plain.with_activation(Activation::Relu);
+        // What rounding to bf16 loses is above this check's tolerance: the kernels' tests bound it.
+        let exact = |&algorithm: &ConvAlgorithm| algorithm != ConvAlgorithm::Bf16;
+        for algorithm in ConvAlgorithm::ALL.iter().copied().filter(exact) {
+            let mut op = plain.clone();
+            op.block.algorithm = Some(algorithm);
+            check::op(&*op.absorb(&pool).unwrap(), std::slice::from_ref(&input), 3);
+            check::op(&op, std::slice::from_ref(&input), 3);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Max-pooling over windows of rows and columns, channel by channel.
 
 use super::window::Padding;
-use super::window::output_extent;
+use super::window::{as_one_row, output_extent};
 use crate::op::{Backward, Forward, Needs, Op};
 use crate::shape::Shape;
 use sonograd_kernels::pool::PoolShape;
@@ -69,10 +69,7 @@ impl MaxPool2d {
         stride: usize,
         padding: Padding,
     ) -> Result<Self, String> {
-        let &[steps, channels] = input.extents() else {
-            return Err(format!("its input is steps x channels, not {input}"));
-        };
-        let input = Shape::from([1, steps, channels]);
+        let input = as_one_row(input)?;
         Ok(Self {
             one_dimensional: true,
             ..Self::new(&input, [1, window], [1, stride], padding)?

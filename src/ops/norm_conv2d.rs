@@ -12,9 +12,9 @@
 //! ```
 
 use super::{BatchNormalization, Conv2d};
-use crate::op::{Backward, Forward, Needs, Op, Parameter};
+use crate::op::{Backward, Band, Forward, Needs, Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::Kernels;
+use sonograd_kernels::{ConvBlock, Kernels};
 
 /// A [`BatchNormalization`] and the [`Conv2d`] that alone reads it.
 #[derive(Debug, Clone)]
@@ -134,6 +134,19 @@ impl Op for NormConv2d {
         }
     }
 
+    fn convolution(&mut self) -> Option<&mut ConvBlock> {
+        self.conv.convolution()
+    }
+
+    fn bands(&self, count: usize) -> Vec<Band> {
+        self.conv.bands_of(count, |conv| {
+            Box::new(Self {
+                norm: self.norm.clone(),
+                conv,
+            })
+        })
+    }
+
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
         let conv = self.conv.fused(next)?;
         Some(Box::new(Self {
@@ -225,8 +238,8 @@ impl Op for NormConv2d {
             call.scratch,
         );
         let (_, weights) = self.split(call.parameters);
+        sums.fill(0.0);
         let (sum, product) = sums.split_at_mut(channels);
-        (sum.fill(0.0), product.fill(0.0));
         let rows = weights.chunks_exact(filters);
         for (i, (row, d_row)) in rows.zip(d_kernel.chunks_exact_mut(filters)).enumerate() {
             let c = i % channels;

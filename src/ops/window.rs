@@ -1,5 +1,6 @@
 //! Windows that slide over an axis: how many there are, and where the first one starts.
 
+use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 /// What a window sees beyond the edge.
@@ -40,6 +41,17 @@ pub fn output_extent(
             ))
         }
     }
+}
+
+/// Steps x channels as an image of one row, which is what a one-dimensional window slides over.
+///
+/// # Errors
+/// A message where the input has not two axes.
+pub(super) fn as_one_row(input: &Shape) -> Result<Shape, String> {
+    let &[steps, channels] = input.extents() else {
+        return Err(format!("its input is steps x channels, not {input}"));
+    };
+    Ok(Shape::from([1, steps, channels]))
 }
 
 #[cfg(test)]

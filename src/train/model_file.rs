@@ -9,7 +9,7 @@ use crate::io::TensorFile;
 use crate::models::{Model, Size};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use sonograd_kernels::Isa;
+use sonograd_kernels::Compute;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -197,10 +197,10 @@ impl ModelFile {
         &self,
         batch_size: usize,
         pool: Arc<rayon::ThreadPool>,
-        isa: Isa,
+        compute: impl Into<Compute>,
     ) -> Result<Executor> {
-        let mut executor =
-            Executor::new(self.model()?.compile(self.size())?, batch_size, pool, isa)?;
+        let plan = self.model()?.compile(self.size())?;
+        let mut executor = Executor::new(plan, batch_size, pool, compute)?;
         for (name, tensor) in &self.weights.tensors {
             executor.set_weight(name, tensor.data())?;
         }

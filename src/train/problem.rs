@@ -60,7 +60,7 @@ pub fn export(
         file.tensors
             .insert(format!("order/{epoch}"), Tensor::new([rows.len()], rows)?);
     }
-    let mut executor = Executor::new(plan, 1, Arc::clone(pool), options.isa)?;
+    let mut executor = Executor::new(plan, 1, Arc::clone(pool), options.compute.clone())?;
     executor.initialize(options.seed);
     for weight in executor.plan().weights() {
         let values = executor.weight(&weight.name).unwrap_or_default().to_vec();

@@ -9,7 +9,8 @@ use crate::exec::Executor;
 use crate::models::{Model, Size};
 use crate::optim::{Optimizer, Rule, Schedule};
 use serde::{Deserialize, Serialize};
-use sonograd_kernels::Isa;
+use sonograd_kernels::Compute;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a run was asked to do.
@@ -39,8 +40,8 @@ pub struct RunOptions {
     pub patience: Option<usize>,
     /// Names everything random.
     pub seed: u64,
-    /// The instruction set.
-    pub isa: Isa,
+    /// What it is computed with.
+    pub compute: Compute,
 }
 
 /// Where a run's songs came from, without the folder's place: that is nobody else's business.
@@ -105,6 +106,12 @@ pub struct Recipe {
     pub seed: u64,
     /// The instruction set that ran.
     pub isa: String,
+    /// What forward's products were allowed to lose.
+    #[serde(default)]
+    pub precision: String,
+    /// How each convolution was computed, by its layer's path.
+    #[serde(default)]
+    pub convolutions: BTreeMap<String, String>,
 }
 
 /// A finished run.
@@ -159,7 +166,12 @@ pub fn run_on(
     };
     let plan = options.model.compile(size)?;
     let trainable = plan.trainable_len();
-    let mut executor = Executor::new(plan, options.batch_size, Arc::clone(&pool), options.isa)?;
+    let mut executor = Executor::new(
+        plan,
+        options.batch_size,
+        Arc::clone(&pool),
+        options.compute.clone(),
+    )?;
     executor.initialize(options.seed);
     let mut optimizer = Optimizer::new(options.rule, options.learning_rate, trainable);
     optimizer.clip_norm = options.clip_norm;
@@ -196,7 +208,9 @@ pub fn run_on(
         schedule: options.schedule,
         patience: options.patience,
         seed: options.seed,
-        isa: options.isa.to_string(),
+        isa: options.compute.isa.to_string(),
+        precision: options.compute.precision.to_string(),
+        convolutions: executor.convolutions(),
     };
     let model_file = ModelFile::of(
         &executor,
@@ -207,7 +221,8 @@ pub fn run_on(
         recipe,
     )?;
     // Judged from the file's weights in an executor of its own batch size, as `evaluate` does: the same figures.
-    let mut judge = model_file.executor(super::fit::PREDICT_BATCH, pool, options.isa)?;
+    let mut judge =
+        model_file.executor(super::fit::PREDICT_BATCH, pool, options.compute.clone())?;
     let evaluation = evaluate(
         &mut judge,
         dataset,

@@ -132,6 +132,7 @@ fn verify_passes_and_notices_one_changed_weight() {
         "output_max_abs",
         "params_rel_l2",
         "pass",
+        "precision",
         "trajectory_loss_rel",
     ];
     for line in [
@@ -217,4 +218,84 @@ fn a_reader_that_has_enough_is_no_error() {
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     Said::of(&child.wait_with_output().unwrap());
+}
+
+#[test]
+fn tuned_convolutions_are_used_until_they_are_forgotten() {
+    let place = Place::with_music();
+    let said = place
+        .run("tune parallel cnn-rnn --seconds 0.001 --json")
+        .done();
+    let lines = said.json();
+    assert_eq!(lines.len(), 4, "{}", said.out);
+    for line in &lines {
+        let times = line["microseconds"].as_object().unwrap();
+        assert!(times.values().all(|time| time.as_f64().unwrap() > 0.0));
+        assert!(times.contains_key(line["chosen"].as_str().unwrap()));
+    }
+    // Whatever was fastest, from here on `im2col` is.
+    let mut file: Value = serde_json::from_slice(&place.read("cache/tuned.json")).unwrap();
+    let isa = file["choices"].as_object().unwrap().keys().next().cloned();
+    let choices = &mut file["choices"][isa.as_deref().unwrap()]["f32"];
+    assert_eq!(choices.as_object().unwrap().len(), 4);
+    let block = lines[1]["convolution"].as_str().unwrap();
+    choices[block] = "im2col".into();
+    place.file("cache/tuned.json", file.to_string());
+
+    let convolution = |out: &str| {
+        place.train(out, "").done();
+        let run: Value = serde_json::from_slice(&place.read(&format!("{out}/run.json"))).unwrap();
+        assert_eq!(run["recipe"]["precision"], "f32");
+        run["recipe"]["convolutions"]["branch2.conv"].clone()
+    };
+    assert_eq!(convolution("tuned"), "im2col");
+    assert_eq!(convolution("again"), "im2col");
+    assert!(place.read("tuned/model.safetensors") == place.read("again/model.safetensors"));
+    // Another machine's choices are left aside, and said to be.
+    file["machine"] = "abacus, 1 core".into();
+    place.file("cache/tuned.json", file.to_string());
+    let said = place.run("verify").done();
+    assert!(said.err.contains("another machine"), "{}", said.err);
+    // Damaged ones are refused with the way out.
+    place.file("cache/tuned.json", "{");
+    place
+        .run("verify")
+        .refused(1, &["tuned.json", "sonograd tune --forget"]);
+    place.run("tune --forget").done();
+    assert_eq!(convolution("rule"), "direct");
+    assert!(place.run("tune --forget").done().out.contains("nothing"));
+}
+
+#[test]
+fn a_model_is_used_in_the_precision_that_it_was_trained_in() {
+    let place = Place::with_music();
+    let line = "train efficient --width 0.5 --data music --validation 0.5 --epochs 1 --batch-size 4 --json";
+    for (out, precision, layer) in [
+        ("a", "bf16", "bf16"),
+        ("b", "fast", ""),
+        ("c", "f32", "direct"),
+    ] {
+        let trained = place
+            .run(&format!("{line} --precision {precision} --out {out}"))
+            .done();
+        let run: Value = serde_json::from_slice(&place.read(&format!("{out}/run.json"))).unwrap();
+        assert_eq!(run["recipe"]["precision"], precision);
+        let convolutions = &run["recipe"]["convolutions"];
+        assert_eq!(
+            convolutions["conv1"], "direct",
+            "one channel is no wide convolution"
+        );
+        assert!(
+            layer.is_empty() || convolutions["conv2"] == layer,
+            "{convolutions}"
+        );
+        let evaluated = place.run(&format!(
+            "evaluate {out}/model.safetensors --data music --json"
+        ));
+        let last = |said: &Said| said.json().last().cloned().unwrap();
+        assert_eq!(
+            last(&trained)["segment_accuracy"],
+            last(&evaluated.done())["segment_accuracy"]
+        );
+    }
 }

@@ -73,6 +73,30 @@ fn an_unknown_instruction_set_is_refused() {
 }
 
 #[test]
+fn an_unknown_convolution_algorithm_is_refused() {
+    let place = Place::new();
+    let mut command = place.command("verify");
+    let output = command.env("SONOGRAD_CONV", "winograd").output().unwrap();
+    crate::support::Said::of(&output).refused(2, &["SONOGRAD_CONV", "'winograd'", "im2col"]);
+}
+
+#[test]
+fn an_unknown_precision_is_refused() {
+    let place = Place::with_music();
+    for line in [
+        "verify",
+        "bench",
+        "tune",
+        "compare --data music",
+        "train parallel --data music",
+    ] {
+        let said = place.run(&format!("{line} --precision f16"));
+        said.refused(2, &["'f16'", "f32, fast, bf16"]);
+    }
+    assert!(place.names("runs").is_empty());
+}
+
+#[test]
 fn a_folder_that_holds_a_run_is_left_alone() {
     let place = Place::with_music();
     for name in [

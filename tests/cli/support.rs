@@ -125,7 +125,8 @@ impl Place {
             .args(line.split_whitespace())
             .current_dir(self.0.path())
             .env("SONOGRAD_CACHE", self.path("cache"))
-            .env_remove("SONOGRAD_ISA");
+            .env_remove("SONOGRAD_ISA")
+            .env_remove("SONOGRAD_CONV");
         command
     }
 

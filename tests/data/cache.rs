@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sonograd::audio::FrontEnd;
-use sonograd::data::{Dataset, LoadOptions, Source, Stats, load};
+use sonograd::data::{Dataset, LoadOptions, MemoryLimit, Source, Stats, load};
 
 use crate::support::Folder;
 
@@ -78,6 +78,48 @@ fn the_second_load_decodes_nothing_wherever_the_files_are() {
             .stats,
         stats(3, 0, 0)
     );
+}
+
+/// Memory for none, for one song of the three, and for all.
+#[test]
+fn features_that_leave_memory_are_the_same() {
+    let folder = Folder::with(&["a/1.wav", "a/2.wav", "b/3.wav"]);
+    let source = folder.source();
+    let whole = load(&source, FrontEnd::Segments, &LoadOptions::default()).unwrap();
+    let song = whole.songs[0].segments * whole.segment_len() * size_of::<f32>();
+    let spill = tempfile::tempdir().unwrap();
+    for bytes in [0, song as u64, 3 * song as u64] {
+        let options = LoadOptions {
+            memory: Some(MemoryLimit {
+                bytes,
+                folder: spill.path().to_path_buf(),
+            }),
+            ..LoadOptions::default()
+        };
+        let limited = load(&source, FrontEnd::Segments, &options).unwrap();
+        assert_same(&limited, &whole);
+        let fewer = [limited.songs[1].path.clone()].into();
+        let (limited, whole) = [&limited, &whole]
+            .map(|set| set.without(&fewer, "for the test").unwrap())
+            .into();
+        assert_same(&limited, &whole);
+    }
+    assert_eq!(entries(spill.path()).len(), 0, "the file has no name");
+}
+
+/// The folder that is to take them is the reason, by its name.
+#[test]
+fn features_that_find_no_room_are_an_error() {
+    let folder = Folder::with(&["a/1.wav", "b/2.wav"]);
+    let options = LoadOptions {
+        memory: Some(MemoryLimit {
+            bytes: 0,
+            folder: folder.path().join("a/1.wav/no folder"),
+        }),
+        ..LoadOptions::default()
+    };
+    let error = load(&folder.source(), FrontEnd::Segments, &options).unwrap_err();
+    assert!(error.to_string().contains("no folder"), "{error}");
 }
 
 #[test]

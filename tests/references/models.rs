@@ -5,7 +5,7 @@ use sonograd::io::TensorFile;
 use sonograd::io::reference::Reference;
 use sonograd::models::Model;
 use sonograd::verify::{Differences, TOLERANCE, verify};
-use sonograd_kernels::Isa;
+use sonograd_kernels::{Compute, ConvAlgorithm, Isa};
 use std::path::Path;
 
 /// Instruction sets that must be here, as `SONOGRAD_REQUIRE_ISA` lists them.
@@ -36,9 +36,27 @@ fn every_model_is_keras_on_every_instruction_set() {
     for model in Model::ALL {
         let reference = Reference::read(&fixture(&format!("{model}.safetensors"))).unwrap();
         for isa in Isa::available() {
-            let verdict = verify(&reference, isa).unwrap();
+            let verdict = verify(&reference, &isa.into()).unwrap();
             println!("{verdict:?}");
             assert!(verdict.pass, "{verdict:?}");
+        }
+    }
+}
+
+/// The products that `--precision fast` runs on tiles, emulated where there are none.
+#[test]
+fn every_model_is_keras_in_bf16_parts() {
+    let sets = [Isa::Portable, Isa::Emulated512, Isa::best()];
+    for (model, isa) in Model::ALL.iter().zip(sets.into_iter().cycle()) {
+        let reference = Reference::read(&fixture(&format!("{model}.safetensors"))).unwrap();
+        for algorithm in [ConvAlgorithm::Bf16x6, ConvAlgorithm::Bf16x6x3] {
+            let compute = Compute {
+                convolution: Some(algorithm),
+                ..isa.into()
+            };
+            let verdict = verify(&reference, &compute).unwrap();
+            println!("{verdict:?}");
+            assert!(verdict.pass, "{algorithm}: {verdict:?}");
         }
     }
 }
@@ -49,7 +67,7 @@ fn altered(change: impl FnOnce(&mut TensorFile)) -> Result<Differences, String> 
     let mut file = TensorFile::read(&path).unwrap();
     change(&mut file);
     let reference = Reference::from_bytes(&file.to_bytes().unwrap(), Path::new("altered"));
-    let verdict = reference.and_then(|reference| verify(&reference, Isa::best()));
+    let verdict = reference.and_then(|reference| verify(&reference, &Isa::best().into()));
     let verdict = verdict.map_err(|error| error.to_string())?;
     assert_eq!(verdict.pass, verdict.differences.within(&TOLERANCE));
     Ok(verdict.differences)

@@ -87,7 +87,7 @@ pub(crate) unsafe fn backward<S: Simd>(
 ) {
     block.check();
     let (conv, pool) = (&block.conv, block.pool_or_identity());
-    let (layout, sections) = (Packed::new(conv, S::LANES), Scratch::new(block, S::LANES));
+    let (layout, sections) = (Packed::new(block, S::LANES), Scratch::new(block, S::LANES));
     assert_eq!(input.len(), samples * conv.input_len());
     assert_eq!(output.len(), samples * block.output_len());
     assert_eq!(codes.len(), samples * block.codes_len());

@@ -8,20 +8,19 @@
 //!   pool: split the columns of the windows into registers, compare, write interleaved
 //! ```
 
-use super::pack::{BLOCK, Packed};
+use super::pack::BLOCK;
 use super::{Conv2dShape, ConvBlock, Sections};
 use crate::activation::activate;
-use crate::pool::{Bias, PoolShape, Rows, pool_row};
+use crate::pool::PoolShape;
 use crate::simd::Simd;
 
-/// True where this kernel takes the convolution: the filters would fill at most three quarters of the lanes.
-pub(super) fn applies(conv: &Conv2dShape, lanes: usize) -> bool {
-    conv.in_channels == 1 && 4 * conv.out_channels <= 3 * lanes && conv.out_width >= lanes
-}
-
-/// True where windows stand side by side from the left edge on: their columns can be split with `deinterleave`.
-fn splits(pool: &PoolShape) -> bool {
-    pool.pad_left == 0
+/// True where this kernel takes the convolution: the filters would fill at most three quarters of the lanes, and the
+/// pool's windows stand side by side from the left edge on, so that `deinterleave` can split their columns.
+pub(super) fn applies(conv: &Conv2dShape, pool: &PoolShape, lanes: usize) -> bool {
+    conv.in_channels == 1
+        && 4 * conv.out_channels <= 3 * lanes
+        && conv.out_width >= lanes
+        && pool.pad_left == 0
         && pool.window_width == pool.stride_width
         && matches!(pool.window_width, 1 | 2 | 4)
 }
@@ -35,8 +34,6 @@ pub(super) struct Layout {
     /// A ring of rows, each of one plane a filter.
     planes: usize,
     plane_len: usize,
-    /// A ring of NHWC rows, for pools that the planes cannot serve.
-    rows: usize,
 }
 
 impl Layout {
@@ -52,20 +49,17 @@ impl Layout {
         let windows = pool.out_width.next_multiple_of(lanes) * pool.window_width;
         let plane_len = width.max(windows);
         let slots = pool.window_height;
-        let (plane_slots, row_slots) = if splits(pool) { (slots, 0) } else { (1, slots) };
-        let filters = conv.out_channels;
         Self {
             padded: sections.take(padded_len),
             row_len,
             padded_len,
-            planes: sections.take(plane_slots * filters * plane_len),
+            planes: sections.take(slots * conv.out_channels * plane_len),
             plane_len,
-            rows: sections.take(row_slots * filters * conv.out_width),
         }
     }
 }
 
-/// One sample: `output` and `codes` as in `pool_row`, all rows.
+/// One sample: `output` and `codes` as in `crate::pool::pool_row`, all rows.
 ///
 /// # Safety
 /// `scratch` holds the layout's sections, the padded image in its own; `weights` is the packed forward layout; `bias`
@@ -93,17 +87,8 @@ pub(super) unsafe fn sample<S: Simd>(
             for y in done.max(first)..end {
                 let image = scratch.add(layout.padded + y * layout.row_len);
                 let slot = y % pool.window_height;
-                let plane_slot = if splits(pool) { slot * slot_len } else { 0 };
-                let planes = scratch.add(layout.planes + plane_slot);
+                let planes = scratch.add(layout.planes + slot * slot_len);
                 convolve_row(s, conv, layout, image, weights, planes);
-                if !splits(pool) {
-                    let row = scratch.add(layout.rows + slot * conv.out_width * filters);
-                    for f in 0..filters {
-                        for x in 0..conv.out_width {
-                            *row.add(x * filters + f) = *planes.add(f * layout.plane_len + x);
-                        }
-                    }
-                }
             }
             done = end;
             let at = oy * pool.out_width * filters;
@@ -114,17 +99,7 @@ pub(super) unsafe fn sample<S: Simd>(
                 codes.add(at)
             };
             let planes = scratch.add(layout.planes);
-            if !splits(pool) {
-                let rows = Rows {
-                    start: scratch.add(layout.rows),
-                    slots: pool.window_height,
-                    row_len: conv.out_width * filters,
-                    pixel_len: filters,
-                    out_pixel_len: filters,
-                    bias: Bias::of(bias),
-                };
-                pool_row(s, pool, oy, rows, block.activation, output, codes);
-            } else if pool.window_width == 1 {
+            if pool.window_width == 1 {
                 pool_planes::<S, 1>(s, block, pool, layout, oy, planes, bias, output, codes);
             } else if pool.window_width == 2 {
                 pool_planes::<S, 2>(s, block, pool, layout, oy, planes, bias, output, codes);
@@ -149,7 +124,7 @@ unsafe fn convolve_row<S: Simd>(
     planes: *mut f32,
 ) {
     let steps = conv.kernel_height * conv.kernel_width;
-    let packed = Packed::new(conv, S::LANES).channels;
+    let packed = conv.out_channels.next_multiple_of(S::LANES);
     let groups = conv.out_channels.div_ceil(4);
     let (size, larger) = (conv.out_channels / groups, conv.out_channels % groups);
     let mut f = 0;

@@ -23,11 +23,11 @@ enum Path {
 impl Scratch {
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
         let (conv, pool) = (&block.conv, block.pool_or_identity());
-        let channels = Packed::new(conv, lanes).channels;
+        let channels = conv.out_channels.next_multiple_of(lanes);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
         let bias = sections.take(channels);
-        let path = if few_filters::applies(conv, lanes) {
+        let path = if few_filters::applies(conv, &pool, lanes) {
             Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
         } else {
             Path::Channels {
@@ -62,7 +62,7 @@ pub(crate) unsafe fn forward<S: Simd>(
 ) {
     block.check();
     let (conv, pool) = (&block.conv, block.pool_or_identity());
-    let (layout, sections) = (Packed::new(conv, S::LANES), Scratch::new(block, S::LANES));
+    let (layout, sections) = (Packed::new(block, S::LANES), Scratch::new(block, S::LANES));
     assert_eq!(input.len(), samples * conv.input_len());
     assert_eq!(packed.len(), layout.len);
     assert_eq!(bias.len(), conv.out_channels);
@@ -123,7 +123,7 @@ unsafe fn sample<S: Simd>(
     ring: *mut f32,
 ) {
     let conv = &block.conv;
-    let channels = Packed::new(conv, S::LANES).channels;
+    let channels = conv.out_channels.next_multiple_of(S::LANES);
     let (mut image, mut len) = (image, conv.width * conv.in_channels);
     // A one-channel image makes wide rows of little work: all its channels at once would push the ring out of L1.
     let most = if one_channel::applies(conv) {

@@ -3,8 +3,9 @@
 //! - Forward: channels in blocks of `BLOCK` registers (the last block may hold fewer), padded with zeros to whole
 //!   registers: `[block][ky, kx, i][channel of the block]`. A step of the tile reads the next register or two.
 //! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers.
+//! - Where forward multiplies bf16 parts: those, in place of forward's.
 
-use super::{Conv2dShape, transpose};
+use super::{ConvBlock, bf16, transpose};
 use crate::simd::Simd;
 
 /// Registers of output channels that one forward tile computes.
@@ -23,10 +24,14 @@ pub(crate) struct Packed {
 }
 
 impl Packed {
-    pub(super) fn new(conv: &Conv2dShape, lanes: usize) -> Self {
+    pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
+        let conv = &block.conv;
         let channels = conv.out_channels.next_multiple_of(lanes);
         let run_len = conv.run().next_multiple_of(lanes);
-        let runs = conv.kernel_height * conv.run() * channels;
+        let runs = match block.algorithm(lanes).bf16_parts() {
+            Some(parts) => bf16::packed_len(conv, parts),
+            None => conv.kernel_height * conv.run() * channels,
+        };
         Self {
             len: runs + conv.out_channels * conv.kernel_height * run_len,
             channels,
@@ -42,27 +47,27 @@ impl Packed {
 /// # Safety
 /// None beyond the token's.
 #[inline(always)]
-pub(crate) unsafe fn pack<S: Simd>(
-    _: S,
-    block: &super::ConvBlock,
-    kernel: &[f32],
-    packed: &mut [f32],
-) {
+pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
     block.check();
     let conv = &block.conv;
-    let layout = Packed::new(conv, S::LANES);
+    let layout = Packed::new(block, S::LANES);
     assert_eq!(kernel.len(), conv.kernel_len());
     assert_eq!(packed.len(), layout.len);
     let (run, steps) = (conv.run(), conv.kernel_height * conv.run());
     let width = BLOCK * S::LANES;
     let (forward, runs) = packed.split_at_mut(layout.runs);
-    for first in (0..layout.channels).step_by(width) {
-        let lanes = width.min(layout.channels - first);
-        let used = lanes.min(conv.out_channels - first);
-        for step in 0..steps {
-            let to = &mut forward[first * steps + step * lanes..][..lanes];
-            to[..used].copy_from_slice(&kernel[step * conv.out_channels + first..][..used]);
-            to[used..].fill(0.0);
+    if let Some(parts) = block.algorithm(S::LANES).bf16_parts() {
+        // SAFETY: that many values stand before the runs.
+        unsafe { bf16::pack(conv, parts, kernel, forward.as_mut_ptr()) };
+    } else {
+        for first in (0..layout.channels).step_by(width) {
+            let lanes = width.min(layout.channels - first);
+            let used = lanes.min(conv.out_channels - first);
+            for step in 0..steps {
+                let to = &mut forward[first * steps + step * lanes..][..lanes];
+                to[..used].copy_from_slice(&kernel[step * conv.out_channels + first..][..used]);
+                to[used..].fill(0.0);
+            }
         }
     }
     for o in 0..conv.out_channels {

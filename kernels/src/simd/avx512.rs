@@ -34,6 +34,7 @@ impl Simd for Avx512 {
     type Oct = Avx2;
     const LANES: usize = 16;
     const REGISTERS: usize = 32;
+    const TILES: bool = true;
 
     #[inline(always)]
     fn quad(self) -> Avx2Quad {

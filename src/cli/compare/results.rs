@@ -11,7 +11,7 @@ use crate::report::compare::{self, Comparison, LeakRow, ModelRow, ModelRun};
 use crate::report::html::Settings;
 use crate::train::metrics::Spread;
 use serde_json::{Value, json};
-use sonograd_kernels::Isa;
+use sonograd_kernels::Compute;
 use std::path::{Path, PathBuf};
 
 /// What a comparison is, before any figure is there.
@@ -27,7 +27,7 @@ pub(super) struct About {
     /// Each front end's name and constants.
     pub(super) front_ends: Vec<(String, String)>,
     pub(super) machine: String,
-    pub(super) isa: Isa,
+    pub(super) compute: Compute,
     pub(super) threads: usize,
     /// The number of trainings.
     pub(super) jobs: usize,
@@ -179,8 +179,8 @@ impl Results {
                 settings("front end", &about.front_ends),
             ],
             machine: format!(
-                "{}, {} kernels, {} threads",
-                about.machine, about.isa, about.threads
+                "{}, {} kernels in {}, {} threads",
+                about.machine, about.compute.isa, about.compute.precision, about.threads
             ),
         }
     }
@@ -224,7 +224,8 @@ impl Results {
             "version": env!("CARGO_PKG_VERSION"),
             "finished": summary["finished"],
             "machine": about.machine,
-            "isa": about.isa.to_string(),
+            "isa": about.compute.isa.to_string(),
+            "precision": about.compute.precision.to_string(),
             "threads": about.threads,
             "data": about.data,
             "split": about.kind,

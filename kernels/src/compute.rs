@@ -1,0 +1,183 @@
+//! Which kernels run: the same ones from run to run, by a rule from the CPU's features and what was asked for.
+
+use crate::conv2d::{ConvAlgorithm, ConvBlock};
+use crate::isa::Isa;
+use crate::tiles;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// How exact forward's products have to be. Sums, weights and everything backward are f32 in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Precision {
+    /// Like f32's, or better.
+    #[default]
+    F32,
+    /// Where the CPU has tiles, f32's values in two bf16 parts in prediction, which errs by up to 2^-15 of a sum's magnitude,
+    /// and in three in training, which does not: less would let near ties of a pool fall otherwise. Else f32.
+    Fast,
+    /// Products of values rounded to bf16, 2^-7, also where they are slower: so that every machine shows what they do.
+    Bf16,
+}
+
+impl Precision {
+    /// Every precision, most exact first.
+    pub const ALL: &'static [Precision] = &[Precision::F32, Precision::Fast, Precision::Bf16];
+
+    /// The name that the command line uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Fast => "fast",
+            Precision::Bf16 => "bf16",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().copied().find(|each| each.name() == name);
+        found.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|each| each.name()).collect();
+            format!("unknown precision '{name}': one of {}", names.join(", "))
+        })
+    }
+}
+
+/// What a model is computed with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compute {
+    /// The instruction set.
+    pub isa: Isa,
+    /// What forward's products may lose.
+    pub precision: Precision,
+    /// Computes every convolution, whatever is tuned and whatever the precision.
+    pub convolution: Option<ConvAlgorithm>,
+    /// What was fastest on this machine, by a block's [`Display`](fmt::Display): it goes before the rule.
+    pub tuned: BTreeMap<String, ConvAlgorithm>,
+}
+
+impl From<Isa> for Compute {
+    /// In f32, by the rule alone.
+    fn from(isa: Isa) -> Self {
+        Self {
+            isa,
+            precision: Precision::F32,
+            convolution: None,
+            tuned: BTreeMap::new(),
+        }
+    }
+}
+
+impl Compute {
+    /// True where bf16 products are done by the CPU's tiles, and not emulated.
+    pub fn has_tiles(&self) -> bool {
+        self.isa == Isa::Avx512 && tiles::are_available()
+    }
+
+    /// How a block is computed.
+    pub fn algorithm(&self, block: &ConvBlock) -> ConvAlgorithm {
+        self.convolution
+            .or_else(|| self.tuned.get(&block.to_string()).copied())
+            .unwrap_or_else(|| self.rule(block))
+    }
+
+    /// [`ConvAlgorithm::choose`], and in its place tiles of bf16 where the precision allows them and both the image's
+    /// channels and the filters fill half a tile.
+    fn rule(&self, block: &ConvBlock) -> ConvAlgorithm {
+        let chosen = ConvAlgorithm::choose(block, self.isa.lanes());
+        let (conv, half) = (&block.conv, tiles::DEPTH / 2);
+        let fits = chosen == ConvAlgorithm::Direct
+            && conv.in_channels >= half
+            && conv.out_channels >= half;
+        match self.precision {
+            Precision::Fast if fits && self.has_tiles() => ConvAlgorithm::Bf16x6x3,
+            Precision::Bf16 if fits => ConvAlgorithm::Bf16,
+            _ => chosen,
+        }
+    }
+
+    /// The algorithms that are worth timing for a block: no less exact than the precision, and in bf16 no more exact either.
+    pub fn candidates(&self, block: &ConvBlock) -> Vec<ConvAlgorithm> {
+        let rule = self.rule(block);
+        if rule == ConvAlgorithm::Bf16 {
+            return vec![rule];
+        }
+        let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
+        if self.has_tiles() {
+            candidates.push(ConvAlgorithm::Bf16x6);
+            if self.precision == Precision::Fast {
+                candidates.push(ConvAlgorithm::Bf16x6x3);
+            }
+        }
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Compute, Precision};
+    use crate::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Isa};
+
+    fn block(channels: usize) -> ConvBlock {
+        ConvBlock {
+            conv: Conv2dShape {
+                height: 9,
+                width: 9,
+                in_channels: channels,
+                out_channels: 32,
+                kernel_height: 3,
+                kernel_width: 3,
+                pad_top: 0,
+                pad_left: 0,
+                out_height: 7,
+                out_width: 7,
+            },
+            activation: Activation::Relu,
+            pool: None,
+            algorithm: None,
+        }
+    }
+
+    #[test]
+    fn names_are_read_back_and_others_refused_with_the_choice() {
+        for &precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse(), Ok(precision));
+        }
+        let error = "f16".parse::<Precision>().unwrap_err();
+        assert_eq!(error, "unknown precision 'f16': one of f32, fast, bf16");
+    }
+
+    #[test]
+    fn precision_then_what_was_tuned_then_what_was_asked_for() {
+        let mut compute = Compute::from(Isa::Portable);
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Direct);
+        compute.precision = Precision::Fast;
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Direct);
+        compute.precision = Precision::Bf16;
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Bf16);
+        assert_eq!(compute.algorithm(&block(1)), ConvAlgorithm::Direct);
+        let key = block(32).to_string();
+        compute.tuned.insert(key, ConvAlgorithm::Im2colGemm);
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Im2colGemm);
+        assert_eq!(compute.algorithm(&block(33)), ConvAlgorithm::Bf16);
+        compute.convolution = Some(ConvAlgorithm::Naive);
+        assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Naive);
+    }
+
+    #[test]
+    fn blocks_of_other_shapes_have_other_names() {
+        assert_eq!(
+            block(32).to_string(),
+            "9x9x32 by 3x3 to 7x7x32, padding 0+0, relu"
+        );
+    }
+}

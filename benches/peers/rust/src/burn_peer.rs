@@ -1,6 +1,6 @@
 //! burn on the CPU: its modules, its loss, its optimisers, with autodiff while training.
 //!
-//! Modes: `flex`, its own CPU backend, and `ndarray`, the one before it.
+//! Mode: `flex`, its own CPU backend.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv1d, Conv1dConfig, Conv2d, Conv2dConfig};
@@ -22,16 +22,13 @@ pub fn peer() -> Peer {
         name: "burn",
         version: "burn 0.22.1".into(),
         threads: candle_core::utils::get_num_threads(),
-        modes: &["flex", "ndarray"],
+        modes: &["flex"],
         prepare,
     }
 }
 
-fn prepare(model: Model, mode: &str, what: &str) -> Fallible<Run> {
-    let plain = match mode {
-        "flex" => Device::flex(),
-        _ => Device::ndarray(),
-    };
+fn prepare(model: Model, _: &str, what: &str) -> Fallible<Run> {
+    let plain = Device::flex();
     plain.seed(0);
     let device = plain.autodiff();
     let classes = model.classes;

@@ -25,6 +25,7 @@ pub use batch::{Batch, SliceBatch};
 use rayon::prelude::*;
 use shard::Shard;
 use sonograd_kernels::{AlignedVec, Compute, Kernels};
+pub(crate) use stages::PART_BYTES;
 use stages::{Action, Stage, part_samples, train_stages};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ const MOST_NAIVE: f64 = 3e6;
 
 pub(crate) fn convolution(c: &mut Criterion) {
     let mut group = c.benchmark_group("convolution");
-    // 3 minutes for all of them; a call is a millisecond, so that the minimum is steady all the same.
+    // About 10 minutes for all of them; a call is a millisecond, so that the minimum is steady all the same.
     group
         .sample_size(10)
         .sampling_mode(SamplingMode::Flat)

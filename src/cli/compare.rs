@@ -1,9 +1,7 @@
 //! `sonograd compare`: models on the same songs, side by side.
 
 use super::bench::predict_one;
-use super::common::{
-    DataArguments, ThreadArguments, compute, describe, isa_or, parameters, place, precision,
-};
+use super::common::{DataArguments, ThreadArguments, describe, isa_or, parameters, place};
 use super::output::{Output, note};
 use super::progress::Teller;
 use super::recipe::RecipeArguments;
@@ -17,7 +15,7 @@ use crate::train::fit::check_batch;
 use crate::train::run::{Run, RunOptions, run_on};
 use clap::Args;
 use results::{About, Outcome, Results};
-use sonograd_kernels::{Compute, Isa};
+use sonograd_kernels::Compute;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,10 +108,10 @@ struct Shared<'a> {
 impl Compare {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let output = Output { json: self.json };
-        let isa = isa_or(self.isa.as_deref())?;
+        let compute = self.recipe.compute(isa_or(self.isa.as_deref())?)?;
         let models = self.models()?;
         for &model in &models {
-            self.recipe.options(model, 0, isa)?;
+            self.recipe.options(model, 0, &compute)?;
         }
         match &self.out {
             Some(out) => {
@@ -131,14 +129,14 @@ impl Compare {
         let shared = Shared {
             source: &source,
             pool: self.threads.pool()?,
-            compute: compute(isa, precision(&self.recipe.precision)?)?,
+            compute,
         };
         let sets = self.load(&models, &shared)?;
         let mut work = Vec::new();
         for &model in &models {
             let set = sets.iter().find(|set| set.front_end == model.front_end());
             let Some(dataset) = set else { continue };
-            work.push((model, dataset, self.jobs(model, dataset, isa)?));
+            work.push((model, dataset, self.jobs(model, dataset, &shared.compute)?));
         }
         let folder = make_folder(self.out.as_deref(), "compare")?;
         let mut jobs = work.iter().flat_map(|(_, _, jobs)| jobs);
@@ -222,8 +220,8 @@ impl Compare {
     }
 
     /// A model's trainings, each with its split, checked before the first one begins.
-    fn jobs(&self, model: Model, dataset: &Dataset, isa: Isa) -> Result<Vec<Job>> {
-        let asked = |seed: u64| self.recipe.options(model, seed, isa);
+    fn jobs(&self, model: Model, dataset: &Dataset, compute: &Compute) -> Result<Vec<Job>> {
+        let asked = |seed: u64| self.recipe.options(model, seed, compute);
         let kind = asked(0)?.split.resolve(dataset);
         let mut jobs = Vec::new();
         let mut job = |name: String, options: RunOptions, split: Split, leak: bool| {

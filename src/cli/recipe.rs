@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::models::{Model, Size};
 use crate::train::run::RunOptions;
 use clap::Args;
-use sonograd_kernels::Isa;
+use sonograd_kernels::{Compute, Isa};
 
 /// How a model is trained; what is not given is as its source has it.
 #[derive(Debug, Args)]
@@ -61,11 +61,19 @@ pub(super) struct RecipeArguments {
 }
 
 impl RecipeArguments {
+    /// What every run is computed with.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an unknown precision; [`Error::File`] where what was tuned is damaged.
+    pub(super) fn compute(&self, isa: Isa) -> Result<Compute> {
+        compute(isa, precision(&self.precision)?)
+    }
+
     /// What a run of this model with this seed is asked to do.
     ///
     /// # Errors
     /// [`Error::Usage`] for what no data can make right, before a song is read.
-    pub(super) fn options(&self, model: Model, seed: u64, isa: Isa) -> Result<RunOptions> {
+    pub(super) fn options(&self, model: Model, seed: u64, compute: &Compute) -> Result<RunOptions> {
         let (rule, learning_rate) = model.optimizer();
         let rule = self.optimizer.as_deref().map_or(Ok(rule), str::parse)?;
         if let Some(norm) = self.clip_norm
@@ -103,7 +111,7 @@ impl RecipeArguments {
                 .patience
                 .map_or(model.patience(), |epochs| (epochs > 0).then_some(epochs)),
             seed,
-            compute: compute(isa, precision(&self.precision)?)?,
+            compute: compute.clone(),
         })
     }
 }

@@ -58,9 +58,10 @@ pub(super) struct Train {
 impl Train {
     pub(super) fn run(&self) -> Result<ExitCode> {
         let output = Output { json: self.json };
+        let compute = self.recipe.compute(isa()?)?;
         let options = self
             .recipe
-            .options(self.model.parse()?, self.seed, isa()?)?;
+            .options(self.model.parse()?, self.seed, &compute)?;
         let pool = self.threads.pool()?;
         let source = self.data.source();
         match &self.out {

@@ -4,6 +4,7 @@ use super::common::{isa_or, precision};
 use super::output::{Output, note};
 use crate::data::default_cache;
 use crate::error::{Error, Result};
+use crate::exec::PART_BYTES;
 use crate::io::atomic;
 use crate::machine;
 use crate::models::{Model, Size};
@@ -81,8 +82,6 @@ struct Measured<'a> {
 
 /// Another algorithm than the rule's must be faster by this factor: less is noise.
 const WORTH: f64 = 1.03;
-/// The largest buffer's bytes, as in a stage of the engine.
-const PART_BYTES: usize = 1 << 20;
 /// Each algorithm's time is measured in so many turns.
 const TURNS: u32 = 5;
 
@@ -239,11 +238,9 @@ impl Tune {
             std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         }
         atomic::write(&path, &text)?;
+        let (precision, isa) = (compute.precision, compute.isa);
         output.text(format!(
-            "{} for {} on {} is in {}",
-            "the choice",
-            compute.precision,
-            compute.isa,
+            "the choice for {precision} on {isa} is in {}",
             path.display()
         ))?;
         Ok(ExitCode::SUCCESS)
@@ -303,6 +300,7 @@ impl Way {
             ..block
         };
         let (conv, lanes) = (&block.conv, kernels.lanes());
+        // As many as the engine gives a stage.
         let samples = (PART_BYTES / size_of::<f32>() / conv.input_len()).clamp(1, 16);
         let mut random = Random::new(&[3]);
         let mut noise = |len: usize| {

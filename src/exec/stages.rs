@@ -5,7 +5,7 @@ use crate::graph::Plan;
 use crate::op::Needs;
 
 /// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
-const PART_BYTES: usize = 1 << 20;
+pub(crate) const PART_BYTES: usize = 1 << 20;
 
 /// One thing that a shard does in a stage; the number is the step's.
 #[derive(Debug, Clone, Copy)]

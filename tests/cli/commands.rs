@@ -158,7 +158,7 @@ fn verify_passes_and_notices_one_changed_weight() {
             .run("verify")
             .done()
             .out
-            .contains("pass  parallel on portable")
+            .contains("pass  parallel in f32 on portable")
     );
 
     let mut file = TensorFile::from_bytes(&record, Path::new("record")).unwrap();

@@ -331,23 +331,14 @@ unsafe fn cut<const N: usize>(
                 let row = sample.add(y * conv.width * conv.in_channels + plane * DEPTH);
                 let to = (y + conv.pad_top) * layout.width + conv.pad_left;
                 let to = image.add(plane * plane_len + to * DEPTH);
-                if channels == DEPTH {
-                    for x in 0..columns {
-                        cut_pixel::<N>(
-                            DEPTH,
-                            row.add(x * conv.in_channels),
-                            to.add(x * DEPTH),
-                            layout.planes * plane_len,
-                        );
-                    }
-                } else {
-                    for x in 0..columns {
-                        cut_pixel::<N>(
-                            channels,
-                            row.add(x * conv.in_channels),
-                            to.add(x * DEPTH),
-                            layout.planes * plane_len,
-                        );
+                for x in 0..columns {
+                    let (from, to) = (row.add(x * conv.in_channels), to.add(x * DEPTH));
+                    let set_len = layout.planes * plane_len;
+                    // A length that the compiler knows becomes straight vector code.
+                    if channels == DEPTH {
+                        cut_pixel::<N>(DEPTH, from, to, set_len);
+                    } else {
+                        cut_pixel::<N>(channels, from, to, set_len);
                     }
                 }
             }

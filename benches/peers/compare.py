@@ -17,6 +17,7 @@ may be given several times, for other settings of ours; `{model}` and `{seconds}
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
@@ -35,15 +36,34 @@ PEERS = {
     "torch": ["torch_peer.py"],
     "onnxruntime": ["inference_peers.py", "--peer", "onnxruntime"],
     "openvino": ["inference_peers.py", "--peer", "openvino"],
+    "burn": ["rust", "--peer", "burn"],
+    "candle": ["rust", "--peer", "candle"],
 }
+
+
+@functools.cache
+def rust_peers():
+    """Builds `rust/` where that is due; the path of its binary, as cargo tells it."""
+    command = ["cargo", "build", "--release", "--locked", "--message-format=json-render-diagnostics"]
+    if "avx512f" in cpu("flags").split():
+        command += ["--features", "avx512"]
+    # In that folder, for the sake of its `.cargo/config.toml`.
+    done = subprocess.run(command, cwd=os.path.join(HERE, "rust"), stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit("burn and candle do not build: leave them out with --peers, or see above")
+    built = [json.loads(line) for line in done.stdout.splitlines()]
+    return next(about["executable"] for about in built if about.get("executable"))
 
 
 class Peer:
     """One peer process and the measures it offers."""
 
     def __init__(self, name, threads, log):
-        command = [sys.executable, os.path.join(HERE, PEERS[name][0]), *PEERS[name][1:]]
-        environment = os.environ | {"PEER_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        program, *arguments = PEERS[name]
+        command = [rust_peers()] if program == "rust" else [sys.executable, os.path.join(HERE, program)]
+        command += arguments
+        pools = ("PEER_THREADS", "OMP_NUM_THREADS", "RAYON_NUM_THREADS", "MATMUL_NUM_THREADS")
+        environment = os.environ | dict.fromkeys(pools, str(threads))
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
         )
@@ -80,12 +100,13 @@ def ours(template, model, seconds):
     return found
 
 
-def cpu_name():
+def cpu(field):
+    """What Linux says of the first core, `""` where there is no such thing."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith(field))
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""
 
 
 def summary(times, models, whats):
@@ -201,7 +222,7 @@ def main():
 
     about = {
         "date": datetime.date.today().isoformat(),
-        "cpu": cpu_name(),
+        "cpu": cpu("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": options.threads,
         "rounds": options.rounds,

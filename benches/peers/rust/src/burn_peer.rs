@@ -97,7 +97,7 @@ fn run<N: Network>(model: Model, what: &str, network: N, device: Device) -> Run 
     let network = network.valid();
     Box::new(move |i| {
         let logits = network.forward(batches[i % batches.len()].0.clone());
-        Ok(softmax(logits, 1).into_data().into_vec()?)
+        Ok(softmax(logits, 1).into_data().try_into_vec()?)
     })
 }
 

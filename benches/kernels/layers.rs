@@ -55,7 +55,7 @@ pub(crate) fn block(
         conv,
         activation,
         pool,
-        odd_start: false,
+        first_row: 0,
         algorithm: None,
     }
 }

@@ -112,7 +112,7 @@ impl Compute {
             return vec![rule];
         }
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
-        if winograd::applies(&block.conv) {
+        if winograd::applies(block, self.isa.lanes()) {
             candidates.push(ConvAlgorithm::Winograd);
         }
         if self.has_tiles() {
@@ -146,7 +146,7 @@ mod tests {
             },
             activation: Activation::Relu,
             pool: None,
-            odd_start: false,
+            first_row: 0,
             algorithm: None,
         }
     }

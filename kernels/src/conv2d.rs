@@ -17,7 +17,8 @@ mod algorithm;
 mod backward;
 mod bf16;
 mod direct;
-mod few_filters;
+mod fast_rows;
+pub(crate) mod few_filters;
 mod forward;
 mod im2col;
 mod input_gradient;
@@ -26,6 +27,7 @@ mod naive;
 mod narrow_gradient;
 mod one_channel;
 mod pack;
+mod planes;
 mod weight_gradient;
 mod whole_map;
 pub(crate) mod winograd;
@@ -145,9 +147,9 @@ pub struct ConvBlock {
     pub activation: Activation,
     /// The pool, whose input is the convolution's output.
     pub pool: Option<PoolShape>,
-    /// True where the map begins on an odd row of a larger one's, of which this is a [`band`](Self::band):
-    /// [`ConvAlgorithm::Winograd`] computes rows in pairs, and they are to be the same ones.
-    pub odd_start: bool,
+    /// The row of a larger map where this one begins, which is a [`band`](Self::band) of it; 0 for a map of its own.
+    /// [`ConvAlgorithm::Winograd`] computes two or four rows together, and they are to be the same ones.
+    pub first_row: usize,
     /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
     pub algorithm: Option<ConvAlgorithm>,
 }
@@ -213,11 +215,20 @@ impl ConvBlock {
     /// The algorithm that computes the block with registers of `lanes` values.
     pub fn algorithm(&self, lanes: usize) -> ConvAlgorithm {
         match self.algorithm {
-            Some(ConvAlgorithm::Winograd) if !winograd::applies(&self.conv) => {
+            Some(ConvAlgorithm::Winograd) if !winograd::applies(self, lanes) => {
                 ConvAlgorithm::Direct
             }
             Some(algorithm) => algorithm,
             None => ConvAlgorithm::choose(self, lanes),
+        }
+    }
+
+    /// True where the block is computed with lanes over the width.
+    fn is_few_filters(&self, lanes: usize) -> bool {
+        match self.algorithm(lanes) {
+            ConvAlgorithm::Direct => few_filters::applies(self, lanes),
+            ConvAlgorithm::Winograd => fast_rows::applies(self, lanes),
+            _ => false,
         }
     }
 
@@ -237,6 +248,9 @@ impl ConvBlock {
             return bf16::Layout::new(&self.conv, parts, lanes).len;
         }
         match algorithm {
+            _ if self.is_few_filters(lanes) => {
+                few_filters::FewFilters::new(self, lanes).scratch_len()
+            }
             ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
             ConvAlgorithm::Winograd => winograd::Layout::new(self, lanes).len,
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
@@ -299,7 +313,7 @@ impl ConvBlock {
         let block = ConvBlock {
             conv: band,
             pool,
-            odd_start: self.odd_start ^ (first % 2 == 1),
+            first_row: self.first_row + first,
             ..*self
         };
         Some((block, read))
@@ -338,7 +352,7 @@ impl Kernels {
                 packed.copy_from_slice(kernel);
             }
             ConvAlgorithm::Winograd => {
-                winograd::pack(&block.conv, self.lanes(), kernel, packed);
+                winograd::pack(block, self.lanes(), kernel, packed);
                 self.conv_direct_pack(block, kernel, packed);
             }
             _ => self.conv_direct_pack(block, kernel, packed),
@@ -363,7 +377,8 @@ impl Kernels {
         scratch: &mut [f32],
     ) {
         let algorithm = block.algorithm(self.lanes());
-        if algorithm == ConvAlgorithm::Direct {
+        let is_few_filters = block.is_few_filters(self.lanes());
+        if algorithm == ConvAlgorithm::Direct && !is_few_filters {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
         }
@@ -378,6 +393,9 @@ impl Kernels {
         assert_eq!(output.len(), samples * block.output_len());
         assert!(codes.is_empty() || codes.len() == samples * block.codes_len());
         assert!(scratch.len() >= block.forward_scratch_len(self.lanes()));
+        if is_few_filters {
+            return few_filters::forward(self, block, input, packed, bias, output, codes, scratch);
+        }
         if algorithm == ConvAlgorithm::Winograd {
             return winograd::forward(self, block, input, packed, bias, output, codes, scratch);
         }

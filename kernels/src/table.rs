@@ -4,6 +4,7 @@
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
 
 use crate::activation::{self, Activation};
+use crate::conv2d::few_filters::{self, FewFilters};
 use crate::conv2d::winograd::{self, Tiles};
 use crate::conv2d::{self, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
@@ -534,6 +535,31 @@ kernels! {
     /// Where a length does not fit the tiles.
     fn winograd_output(tiles: &Tiles, first: usize, rows: usize, m: &[f32], ring: &mut [f32], slots: usize)
         = winograd::output, where {}
+    /// Few filters by Winograd: row `row` of the sums that the products read.
+    ///
+    /// # Panics
+    /// Where a length does not fit the layout, or it has no such row.
+    fn few_filters_sums(layout: &FewFilters, row: usize, padded: &[f32], sums: &mut [f32])
+        = few_filters::sums, where {}
+    /// The map's rows of a step by Winograd, from `row` on, into the ring.
+    ///
+    /// # Panics
+    /// Where a length does not fit the layout, or no step begins at the row.
+    fn few_filters_rows(layout: &FewFilters, row: usize, sums: &[f32], packed: &[f32], ring: &mut [f32])
+        = few_filters::rows, where {}
+    /// The map's row `row` by the direct kernel, into the ring.
+    ///
+    /// # Panics
+    /// Where a length does not fit the layout, or it has no such row.
+    fn few_filters_row(layout: &FewFilters, row: usize, padded: &[f32], packed: &[f32], ring: &mut [f32])
+        = few_filters::row, where {}
+    /// Row `oy` of the pooled map from the rows in the ring, with its codes unless there are none.
+    ///
+    /// # Panics
+    /// Where a length does not fit the layout, or it has no such row.
+    fn few_filters_pool(
+        layout: &FewFilters, oy: usize, ring: &[f32], bias: &[f32], output: &mut [f32], codes: &mut [u8],
+    ) = few_filters::pool, where {}
     /// [`Kernels::conv_block_pack`] by [`ConvAlgorithm::Direct`](conv2d::ConvAlgorithm::Direct), whatever the block asks for.
     ///
     /// # Panics
@@ -563,22 +589,4 @@ kernels! {
         block: &ConvBlock, samples: usize, input: &[f32], output: &[f32], codes: &[u8], d_output: &[f32],
         packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
     ) = conv2d::backward, where {}
-}
-
-impl Kernels {
-    /// The gradient of [`Kernels::dropout_forward`]: the same mask (same `rate`, `key` and `offset`) applied to `d_y`.
-    ///
-    /// # Panics
-    /// Where the lengths differ, or `rate` is not in 0..=1.
-    pub fn dropout_backward(
-        &self,
-        d_y: &[f32],
-        d_x: &mut [f32],
-        keep_scale: f32,
-        rate: f32,
-        key: u64,
-        offset: u64,
-    ) {
-        self.dropout_forward(d_y, d_x, keep_scale, rate, key, offset);
-    }
 }

@@ -6,6 +6,7 @@
 //! lost is far below any `epsilon` in use: the root of the largest square dropped is 3.5e-18, Keras adds 1e-7.
 
 use crate::simd::Simd;
+use crate::table::Kernels;
 
 /// Where a fading moment becomes 0: 2^-110.
 const SETTLED: f32 = 7.703_72e-34;
@@ -405,5 +406,23 @@ pub(crate) unsafe fn rmsprop<S: Simd>(
             let step = s.div(s.mul(rate, gradients), s.sqrt(s.add(velocity, epsilon)));
             [s.sub(parameters, step), velocity]
         });
+    }
+}
+
+impl Kernels {
+    /// The gradient of [`Kernels::dropout_forward`]: the same mask (same `rate`, `key` and `offset`) applied to `d_y`.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or `rate` is not in 0..=1.
+    pub fn dropout_backward(
+        &self,
+        d_y: &[f32],
+        d_x: &mut [f32],
+        keep_scale: f32,
+        rate: f32,
+        key: u64,
+        offset: u64,
+    ) {
+        self.dropout_forward(d_y, d_x, keep_scale, rate, key, offset);
     }
 }

@@ -120,7 +120,7 @@ fn the_models_own_layers() {
             conv,
             activation,
             pool,
-            odd_start: false,
+            first_row: 0,
             algorithm: None,
         };
         let problem = Problem::new(block, 1, noise(seed as u64));
@@ -132,31 +132,37 @@ fn the_models_own_layers() {
     }
 }
 
-/// Of a result of its size: a bound by each rounding's worst case would let an error of many times f32's pass.
+/// Of a result of its size: a bound by each rounding's worst case would let an error of many times f32's pass. Four rows at once
+/// round the sums of rows that they multiply, and of products: 1.5 times, 1.7e-7, as much as `direct` in the 3 x 3 layers.
 #[test]
-fn winograd_errs_no_more_than_the_direct_kernel() {
-    let block = ConvBlock {
-        conv: conv(19, 19, (32, 32), (3, 3), false),
-        activation: Activation::Linear,
-        pool: None,
-        odd_start: false,
-        algorithm: None,
-    };
-    let mut problem = Problem::new(block, 2, noise(7));
-    problem.input.iter_mut().for_each(|x| *x = x.max(0.0));
-    let (expected, _) = problem.oracle();
-    for kernels in Kernels::available() {
-        let error = |algorithm| {
-            let output = f64s(&problem.by(algorithm).predict(kernels));
-            let square = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
-            let error = square(&mut output.iter().zip(&expected).map(|(a, b)| a - b));
-            (error / square(&mut expected.iter().copied())).sqrt()
+fn winograd_errs_like_the_direct_kernel() {
+    let tiles = conv(19, 19, (32, 32), (3, 3), false);
+    let rows = conv(40, 40, (1, 3), (8, 8), true);
+    for (conv, most) in [(tiles, 1.1), (rows, 1.6)] {
+        let block = ConvBlock {
+            conv,
+            activation: Activation::Linear,
+            pool: None,
+            first_row: 0,
+            algorithm: None,
         };
-        let (direct, winograd) = (error(ConvAlgorithm::Direct), error(ConvAlgorithm::Winograd));
-        assert!(
-            winograd <= 1.1 * direct,
-            "{kernels:?}: {winograd:e}, the direct kernel {direct:e}"
-        );
+        let mut problem = Problem::new(block, 2, noise(7));
+        problem.input.iter_mut().for_each(|x| *x = x.max(0.0));
+        let (expected, _) = problem.oracle();
+        for kernels in Kernels::available() {
+            let error = |algorithm| {
+                let output = f64s(&problem.by(algorithm).predict(kernels));
+                let square =
+                    |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+                let error = square(&mut output.iter().zip(&expected).map(|(a, b)| a - b));
+                (error / square(&mut expected.iter().copied())).sqrt()
+            };
+            let (direct, winograd) = (error(ConvAlgorithm::Direct), error(ConvAlgorithm::Winograd));
+            assert!(
+                winograd <= most * direct && winograd > 0.0,
+                "{kernels:?}: {winograd:e}, the direct kernel {direct:e}: {conv:?}"
+            );
+        }
     }
 }
 
@@ -167,7 +173,7 @@ fn empty_codes_leave_the_output_alone() {
         conv,
         activation: LEAKY,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
-        odd_start: false,
+        first_row: 0,
         algorithm: None,
     };
     for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
@@ -190,7 +196,7 @@ fn any_codes_are_safe() {
         conv,
         activation: Activation::Relu,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
-        odd_start: false,
+        first_row: 0,
         // The others refuse them.
         algorithm: Some(ConvAlgorithm::Direct),
     };
@@ -231,7 +237,7 @@ fn nan_is_not_swallowed_by_relu() {
         conv: conv(3, 40, (1, 3), (3, 3), true),
         activation: Activation::Relu,
         pool: None,
-        odd_start: false,
+        first_row: 0,
         algorithm: None,
     };
     let mut problem = Problem::new(block, 1, noise(5));
@@ -261,7 +267,7 @@ fn many_samples_and_large_ones_are_cut_into_products() {
                 conv,
                 activation,
                 pool,
-                odd_start: false,
+                first_row: 0,
                 algorithm: None,
             };
             Problem::new(block, samples, noise(6)).check();
@@ -275,7 +281,7 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         conv: conv(1, 5, (128, 256), (1, 2), true),
         activation: Activation::Relu,
         pool: None,
-        odd_start: false,
+        first_row: 0,
         algorithm: None,
     };
     let pooled = ConvBlock {
@@ -298,6 +304,14 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         conv: conv(1, 80, (80, 6), (1, 4), false),
         ..plain
     };
+    let tall = ConvBlock {
+        conv: conv(80, 80, (1, 3), (8, 8), true),
+        ..plain
+    };
+    let less_tall = ConvBlock {
+        conv: conv(80, 80, (1, 3), (4, 4), true),
+        ..plain
+    };
     let asked = ConvBlock {
         algorithm: Some(ConvAlgorithm::Naive),
         ..plain
@@ -309,6 +323,8 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         assert_eq!(image.algorithm(lanes), ConvAlgorithm::Winograd);
         assert_eq!(even.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(few_channels.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(tall.algorithm(lanes), ConvAlgorithm::Winograd);
+        assert_eq!(less_tall.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(asked.algorithm(lanes), ConvAlgorithm::Naive);
     }
 }
@@ -355,15 +371,80 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     conv: shape,
                     activation,
                     pool,
-                    odd_start: false,
+                    first_row: 0,
                     algorithm: None,
                 }
             },
         )
 }
 
+/// Few filters on one channel, pools that stand side by side: kernels with lanes over the width, four rows at once and one by one.
+fn few_filters() -> impl Strategy<Value = ConvBlock> {
+    (
+        (1..30usize, 4..40usize),
+        1..7usize,
+        (prop_oneof![Just(4usize), Just(8), Just(12)], 1..10usize),
+        any::<bool>(),
+        proptest::option::of((
+            1..6usize,
+            1..6usize,
+            prop_oneof![Just(1usize), Just(2), Just(4)],
+        )),
+    )
+        .prop_map(|((height, width), filters, kernel, padded, window)| {
+            let fits = height >= kernel.0 && width >= kernel.1;
+            let conv = conv(height, width, (1, filters), kernel, padded || !fits);
+            let pool = window.map(|(rows, stride, columns)| PoolShape {
+                pad_left: 0,
+                out_width: (conv.out_width / columns).max(1),
+                ..pool(&conv, (rows, columns), (stride, columns))
+            });
+            ConvBlock {
+                conv,
+                activation: LEAKY,
+                pool,
+                first_row: 0,
+                algorithm: None,
+            }
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn few_filters_agree_with_the_oracle(block in few_filters(), samples in 1..3usize, seed in any::<u64>()) {
+        let problem = Problem::new(block, samples, noise(seed));
+        problem.by(ConvAlgorithm::Direct).check_one();
+        problem.by(ConvAlgorithm::Winograd).check_one();
+    }
+
+    #[test]
+    fn bands_of_rows_are_the_same_bits(
+        block in prop_oneof![few_filters(), blocks()],
+        (first, rows) in (0..40usize, 1..9usize),
+        seed in any::<u64>(),
+    ) {
+        for algorithm in [ConvAlgorithm::Direct, ConvAlgorithm::Winograd] {
+            let whole = Problem::new(block, 1, noise(seed)).by(algorithm);
+            let first = first % block.output_rows();
+            let rows = first..(first + rows).min(block.output_rows());
+            let Some((band, read)) = whole.block.band(rows.clone()) else {
+                continue;
+            };
+            let row_len = block.conv.width * block.conv.in_channels;
+            let part = Problem {
+                block: band,
+                input: whole.input[read.start * row_len..read.end * row_len].to_vec(),
+                ..whole.clone()
+            };
+            let out_len = block.output_len() / block.output_rows();
+            for kernels in Kernels::available() {
+                let (whole, part) = (whole.predict(kernels), part.predict(kernels));
+                prop_assert_eq!(&whole[rows.start * out_len..rows.end * out_len], &part, "{:?} {:?}", kernels, block);
+            }
+        }
+    }
 
     #[test]
     fn any_block_agrees_with_the_oracle(block in blocks(), samples in 1..4usize, seed in any::<u64>()) {

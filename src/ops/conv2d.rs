@@ -57,7 +57,7 @@ impl Conv2d {
             conv,
             activation: Activation::Linear,
             pool: None,
-            odd_start: false,
+            first_row: 0,
             algorithm: None,
         };
         Ok(Self {

@@ -1,6 +1,6 @@
 //! How a block is computed: the choices, the rule that takes one, and the variable that overrides it.
 
-use super::{ConvBlock, winograd};
+use super::{ConvBlock, fast_rows, winograd};
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,8 +9,9 @@ use std::str::FromStr;
 pub enum ConvAlgorithm {
     /// Register tiles straight over the image, row by row into the pool; backward multiplies what the pool let through.
     Direct,
-    /// The same with forward's products of 3 x 3 kernels by Winograd's minimal filtering, four pixels at a time: as exact as
-    /// f32, with 16 multiplications for 36. Other kernels: [`Direct`](Self::Direct).
+    /// The same with forward's products by Winograd's minimal filtering: of 3 x 3 kernels four pixels at a time, 16 multiplications
+    /// for 36; of few filters on one channel, whose kernel has 8, 12, ... rows, four rows at a time, 9 for 16. As exact as f32. Other
+    /// kernels: [`Direct`](Self::Direct).
     Winograd,
     /// [`Direct`](Self::Direct) with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
     /// CPU's tiles if it has them (see [`Compute::has_tiles`](crate::Compute::has_tiles)), emulated if not.
@@ -101,8 +102,8 @@ impl ConvAlgorithm {
 
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
     /// without a pool whose filters fill two registers and whose windows hold at least 32 values,
-    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, [`Direct`](Self::Direct) for
-    /// every other.
+    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more and for few filters with a tall kernel,
+    /// [`Direct`](Self::Direct) for every other.
     ///
     /// Behind a pool at most one gradient in two is not 0, and the direct kernels multiply those alone; without one they
     /// read the weights, or the image, from memory for every entry of their lists, where a GEMM holds a tile of the
@@ -117,9 +118,10 @@ impl ConvAlgorithm {
             && conv.window_len() >= GEMM_DEPTH
         {
             ConvAlgorithm::Im2colGemm
-        } else if winograd::applies(conv)
-            && conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
-            && conv.out_height.min(conv.out_width) > 1
+        } else if fast_rows::applies(block, lanes)
+            || winograd::applies(block, lanes)
+                && conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
+                && conv.out_height.min(conv.out_width) > 1
         {
             ConvAlgorithm::Winograd
         } else {

@@ -147,52 +147,48 @@ pub(crate) unsafe fn backward<S: Simd>(
                 d_image.write_bytes(0, len);
             }
 
-            let mut sample_codes = std::ptr::null();
-            if !codes.is_empty() {
-                sample_codes = codes.as_ptr().add(n * pool.output_len());
-                if channels != pool.channels {
-                    // Whole registers of codes are read: pad the channels.
-                    let padded = start.add(sections.codes).cast::<u8>();
-                    padded.write_bytes(0, pool.out_height * pool.out_width * channels);
-                    for p in 0..pool.out_height * pool.out_width {
-                        std::ptr::copy_nonoverlapping(
-                            sample_codes.add(p * pool.channels),
-                            padded.add(p * channels),
-                            pool.channels,
-                        );
-                    }
-                    sample_codes = padded;
-                }
-            }
-
             let output = output.as_ptr().add(n * pool.output_len());
             let d_output = d_output.as_ptr().add(n * pool.output_len());
             let d_bias = start.add(sections.d_bias);
+            let mut sample_codes = std::ptr::null();
+            if !codes.is_empty() {
+                sample_codes = codes.as_ptr().add(n * pool.output_len());
+            }
             if d_input.is_none() && narrow_gradient::applies(conv) {
                 for oy in 0..pool.out_height {
-                    let at = oy * pool.out_width;
-                    let (y, dy) = (
-                        output.add(at * pool.channels),
-                        d_output.add(at * pool.channels),
-                    );
-                    pooled_gradient(s, block, &pool, 1, channels, y, dy, gradient, d_bias);
+                    let at = oy * pool.out_width * pool.channels;
                     let from = narrow_gradient::Sources {
-                        gradient,
+                        output: output.add(at),
+                        d_output: d_output.add(at),
                         codes: if sample_codes.is_null() {
                             sample_codes
                         } else {
-                            sample_codes.add(at * channels)
+                            sample_codes.add(at)
                         },
-                        channels,
+                        gradient,
                         image,
                         row_len: image_row_len,
                         d_runs,
+                        d_bias,
                     };
-                    narrow_gradient::add_pooled_row(s, conv, &pool, &offsets, from, oy);
+                    narrow_gradient::add_pooled_row(s, block, &pool, &offsets, from, oy);
                 }
                 continue;
             }
 
+            if !codes.is_empty() && channels != pool.channels {
+                // Whole registers of codes are read: pad the channels.
+                let padded = start.add(sections.codes).cast::<u8>();
+                padded.write_bytes(0, pool.out_height * pool.out_width * channels);
+                for p in 0..pool.out_height * pool.out_width {
+                    std::ptr::copy_nonoverlapping(
+                        sample_codes.add(p * pool.channels),
+                        padded.add(p * channels),
+                        pool.channels,
+                    );
+                }
+                sample_codes = padded;
+            }
             let rows = pool.out_height;
             pooled_gradient(
                 s, block, &pool, rows, channels, output, d_output, gradient, d_bias,

@@ -2,21 +2,21 @@
 //!
 //! ```text
 //! for each pooled row
-//!   for each missing row, into the ring as one plane a filter
+//!   for each missing row, into the ring as one plane a filter             four at once by Winograd, see `fast_rows`
 //!     for each tile of up to 5 registers of pixels, for up to 4 filters        accumulators: filters x registers
 //!       for ky, kx: load the registers at kx, broadcast the filters' weights, fused multiply-add
-//!   pool: split the columns of the windows into registers, compare, write interleaved
+//!   pool: split the columns of the windows into registers, compare, write interleaved (`planes`)
 //! ```
 
-use super::pack::BLOCK;
-use super::{Conv2dShape, ConvBlock, Sections};
-use crate::activation::activate;
-use crate::pool::PoolShape;
+use super::planes::Planes;
+use super::{ConvAlgorithm, ConvBlock, fast_rows};
 use crate::simd::Simd;
+use crate::table::Kernels;
 
-/// True where this kernel takes the convolution: the filters would fill at most three quarters of the lanes, and the
+/// True where these kernels take the block: the filters would fill at most three quarters of the lanes, and the
 /// pool's windows stand side by side from the left edge on, so that `deinterleave` can split their columns.
-pub(super) fn applies(conv: &Conv2dShape, pool: &PoolShape, lanes: usize) -> bool {
+pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
+    let (conv, pool) = (&block.conv, block.pool_or_identity());
     conv.in_channels == 1
         && 4 * conv.out_channels <= 3 * lanes
         && conv.out_width >= lanes
@@ -25,173 +25,285 @@ pub(super) fn applies(conv: &Conv2dShape, pool: &PoolShape, lanes: usize) -> boo
         && matches!(pool.window_width, 1 | 2 | 4)
 }
 
-/// Where the intermediate values stand, behind the sections that were there before.
-pub(super) struct Layout {
-    /// The padded image, in rows of `row_len`, and its length.
-    pub(super) padded: usize,
+/// The layout of what stands between the image and the pooled map.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FewFilters {
+    block: ConvBlock,
+    lanes: usize,
+    /// Values of a row of the padded image, whole registers.
     pub(super) row_len: usize,
-    pub(super) padded_len: usize,
-    /// A ring of rows, each of one plane a filter.
-    planes: usize,
-    plane_len: usize,
+    /// Rows of the padded image.
+    padded_rows: usize,
+    /// For rows by Winograd: rows of the sums that they read.
+    pub(super) sums: Option<usize>,
+    /// Rows of the map that are computed together.
+    step: usize,
+    pub(super) planes: Planes,
 }
 
-impl Layout {
-    pub(super) fn new(
-        conv: &Conv2dShape,
-        pool: &PoolShape,
-        lanes: usize,
-        sections: &mut Sections,
-    ) -> Self {
+impl FewFilters {
+    pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
+        let (conv, pool) = (&block.conv, block.pool_or_identity());
         let width = conv.out_width.next_multiple_of(lanes);
-        let row_len = width + conv.kernel_width - 1;
-        let padded_len = conv.padded_height() * row_len;
         let windows = pool.out_width.next_multiple_of(lanes) * pool.window_width;
         let plane_len = width.max(windows);
-        let slots = pool.window_height;
+        let (mut step, mut above, mut sums, mut padded_rows) = (1, 0, None, conv.padded_height());
+        if block.algorithm(lanes) == ConvAlgorithm::Winograd {
+            (step, above) = (fast_rows::ROWS, block.first_row % fast_rows::ROWS);
+            let rows = fast_rows::sums_rows(conv, (conv.out_height + above).div_ceil(step));
+            (sums, padded_rows) = (Some(rows), fast_rows::padded_rows(rows));
+        }
         Self {
-            padded: sections.take(padded_len),
-            row_len,
-            padded_len,
-            planes: sections.take(slots * conv.out_channels * plane_len),
-            plane_len,
+            block: *block,
+            lanes,
+            row_len: (width + conv.kernel_width - 1).next_multiple_of(lanes),
+            padded_rows,
+            sums,
+            step,
+            planes: Planes {
+                above,
+                // A window may begin and end inside a step.
+                slots: (pool.window_height + step - 1).next_multiple_of(step),
+                slot_len: conv.out_channels * plane_len,
+                plane_len,
+            },
         }
     }
-}
 
-/// One sample: `output` and `codes` as in `crate::pool::pool_row`, all rows.
-///
-/// # Safety
-/// `scratch` holds the layout's sections, the padded image in its own; `weights` is the packed forward layout; `bias`
-/// may be read for all channels; `output` may be written for a sample, `codes` too unless it is null.
-#[inline(always)]
-pub(super) unsafe fn sample<S: Simd>(
-    s: S,
-    block: &ConvBlock,
-    pool: &PoolShape,
-    layout: &Layout,
-    weights: *const f32,
-    bias: *const f32,
-    output: *mut f32,
-    codes: *mut u8,
-    scratch: *mut f32,
-) {
-    let conv = &block.conv;
-    let filters = conv.out_channels;
-    let slot_len = filters * layout.plane_len;
-    let mut done = 0;
-    for oy in 0..pool.out_height {
-        let (first, end) = pool.rows(oy);
-        // SAFETY: every row and plane stands in its section; the pooled row lies in output and codes.
-        unsafe {
-            for y in done.max(first)..end {
-                let image = scratch.add(layout.padded + y * layout.row_len);
-                let slot = y % pool.window_height;
-                let planes = scratch.add(layout.planes + slot * slot_len);
-                convolve_row(s, conv, layout, image, weights, planes);
-            }
-            done = end;
-            let at = oy * pool.out_width * filters;
-            let output = output.add(at);
-            let codes = if codes.is_null() {
-                codes
-            } else {
-                codes.add(at)
+    /// Values of the padded image, the sums and the ring of planes.
+    fn lens(&self) -> [usize; 3] {
+        let sums = self.sums.unwrap_or(0) * fast_rows::PRODUCTS;
+        [
+            self.padded_rows * self.row_len,
+            sums * self.row_len,
+            self.planes.slots * self.planes.slot_len,
+        ]
+    }
+
+    /// Values of all.
+    pub(super) fn scratch_len(&self) -> usize {
+        self.lens().iter().sum()
+    }
+
+    /// Copies a sample into the padded image.
+    fn pad(&self, image: &[f32], padded: &mut [f32]) {
+        let conv = &self.block.conv;
+        let (rows, columns) = conv.visible();
+        let top = self.planes.above + conv.pad_top;
+        let mut rows = image.chunks_exact(conv.width).take(rows);
+        for (y, to) in padded.chunks_exact_mut(self.row_len).enumerate() {
+            let row = if y < top { None } else { rows.next() };
+            let Some(row) = row else {
+                to.fill(0.0);
+                continue;
             };
-            let planes = scratch.add(layout.planes);
-            if pool.window_width == 1 {
-                pool_planes::<S, 1>(s, block, pool, layout, oy, planes, bias, output, codes);
-            } else if pool.window_width == 2 {
-                pool_planes::<S, 2>(s, block, pool, layout, oy, planes, bias, output, codes);
-            } else {
-                pool_planes::<S, 4>(s, block, pool, layout, oy, planes, bias, output, codes);
-            }
+            let (before, to) = to.split_at_mut(conv.pad_left.min(self.row_len));
+            let (to, after) = to.split_at_mut(columns);
+            before.fill(0.0);
+            to.copy_from_slice(&row[..columns]);
+            after.fill(0.0);
         }
     }
 }
 
-/// One row of all filters without their bias; what stands behind the row's end is -infinity: no maximum.
+/// See [`Kernels::conv_block_forward`], whose checks hold.
+pub(super) fn forward(
+    kernels: &Kernels,
+    block: &ConvBlock,
+    input: &[f32],
+    packed: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+    codes: &mut [u8],
+    scratch: &mut [f32],
+) {
+    let (conv, pool) = (&block.conv, block.pool_or_identity());
+    let layout = FewFilters::new(block, kernels.lanes());
+    let (step, above) = (layout.step, layout.planes.above);
+    let [padded, sums, ring] = layout.lens();
+    let (padded, scratch) = scratch.split_at_mut(padded);
+    let (sums, scratch) = scratch.split_at_mut(sums);
+    let ring = &mut scratch[..ring];
+    let mut codes = codes.chunks_mut(pool.output_len());
+    for (image, output) in input
+        .chunks_exact(conv.input_len())
+        .zip(output.chunks_exact_mut(pool.output_len()))
+    {
+        let codes = codes.next().unwrap_or(&mut []);
+        layout.pad(image, padded);
+        // Rows of the map are counted from the first step's on, which may begin above the map.
+        let (mut done, mut summed) = (0, 0);
+        for oy in 0..pool.out_height {
+            let (first, end) = pool.rows(oy);
+            done = done.max((above + first) / step * step);
+            while done < above + end {
+                if let Some(sums_rows) = layout.sums {
+                    // One more than is read: loads across two stores wait until both are in the cache.
+                    let reach = (done / step + fast_rows::kernel_rows(conv) + 1).min(sums_rows);
+                    for row in summed.max(done / step)..reach {
+                        kernels.few_filters_sums(&layout, row, padded, sums);
+                    }
+                    summed = reach;
+                    kernels.few_filters_rows(&layout, done, sums, packed, ring);
+                } else {
+                    kernels.few_filters_row(&layout, done, padded, packed, ring);
+                }
+                done += step;
+            }
+            kernels.few_filters_pool(&layout, oy, ring, bias, output, codes);
+        }
+    }
+}
+
+/// Row `row` of the products' sums.
+///
+/// # Panics
+/// Where a length does not fit the layout, or it has no such row.
 ///
 /// # Safety
-/// As for `sample`.
+/// None beyond the token's.
 #[inline(always)]
-unsafe fn convolve_row<S: Simd>(
+pub(crate) unsafe fn sums<S: Simd>(
     s: S,
-    conv: &Conv2dShape,
-    layout: &Layout,
-    image: *const f32,
-    weights: *const f32,
-    planes: *mut f32,
+    layout: &FewFilters,
+    row: usize,
+    padded: &[f32],
+    sums: &mut [f32],
 ) {
-    let steps = conv.kernel_height * conv.kernel_width;
-    let packed = conv.out_channels.next_multiple_of(S::LANES);
+    let [padded_len, sums_len, _] = layout.lens();
+    assert!(layout.lanes == S::LANES && layout.sums.is_some_and(|rows| row < rows));
+    assert!(padded.len() >= padded_len && sums.len() >= sums_len);
+    // SAFETY: the lengths above; rows are whole registers.
+    unsafe { fast_rows::sums(s, row, layout.row_len, padded.as_ptr(), sums.as_mut_ptr()) }
+}
+
+/// A row of the map into the ring, all filters without their bias. Rows are counted from the first step's on.
+///
+/// # Panics
+/// Where a length does not fit the layout, or it has no such row or computes several at once.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn row<S: Simd>(
+    s: S,
+    layout: &FewFilters,
+    row: usize,
+    padded: &[f32],
+    packed: &[f32],
+    ring: &mut [f32],
+) {
+    let conv = &layout.block.conv;
+    assert!(layout.sums.is_none() && row < conv.out_height);
+    // SAFETY: the image has the rows of the kernel from `row` on.
+    unsafe { step::<S, false>(s, layout, row, padded, row * layout.row_len, packed, ring) }
+}
+
+/// The same of the rows that a step by Winograd computes, from `row` on, and from the products' sums.
+///
+/// # Panics
+/// Where a length does not fit the layout, or no step begins there.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn rows<S: Simd>(
+    s: S,
+    layout: &FewFilters,
+    row: usize,
+    sums: &[f32],
+    packed: &[f32],
+    ring: &mut [f32],
+) {
+    let group = row / fast_rows::ROWS;
+    let reach = group + fast_rows::kernel_rows(&layout.block.conv);
+    assert!(row.is_multiple_of(fast_rows::ROWS) && layout.sums.is_some_and(|rows| reach <= rows));
+    let from = group * fast_rows::PRODUCTS * layout.row_len;
+    // SAFETY: the sums have the rows of the products' kernels from the group's on.
+    unsafe { step::<S, true>(s, layout, row, sums, from, packed, ring) }
+}
+
+/// A step's rows; what stands behind a row's end is -infinity: no maximum.
+///
+/// # Safety
+/// `image[from..]` holds the rows that the kernel, or the products', read.
+#[inline(always)]
+unsafe fn step<S: Simd, const WINOGRAD: bool>(
+    s: S,
+    layout: &FewFilters,
+    row: usize,
+    image: &[f32],
+    from: usize,
+    packed: &[f32],
+    ring: &mut [f32],
+) {
+    let (conv, planes) = (&layout.block.conv, &layout.planes);
+    let [padded_len, sums_len, ring_len] = layout.lens();
+    assert!(layout.lanes == S::LANES && packed.len() == layout.block.packed_len(S::LANES));
+    assert!(image.len() >= if WINOGRAD { sums_len } else { padded_len });
+    assert!(ring.len() >= ring_len);
+    let slot = row % planes.slots * planes.slot_len;
     let groups = conv.out_channels.div_ceil(4);
     let (size, larger) = (conv.out_channels / groups, conv.out_channels % groups);
     let mut f = 0;
     for group in 0..groups {
         let filters = size + usize::from(group < larger);
-        // SAFETY: filter f's weights start in its block; few filters never need a second one.
+        // SAFETY: filter f's weights and planes stand behind those before it; a step never ends behind the last slot.
         unsafe {
-            debug_assert!(packed <= BLOCK * S::LANES && steps > 0);
-            let weights = weights.add(f);
-            let planes = planes.add(f * layout.plane_len);
+            let (image, weights) = (image.as_ptr().add(from), packed.as_ptr().add(f));
+            let to = ring.as_mut_ptr().add(slot + f * planes.plane_len);
             match filters {
-                1 => tiles::<S, 1>(s, conv, layout, image, weights, packed, planes),
-                2 => tiles::<S, 2>(s, conv, layout, image, weights, packed, planes),
-                3 => tiles::<S, 3>(s, conv, layout, image, weights, packed, planes),
-                _ => tiles::<S, 4>(s, conv, layout, image, weights, packed, planes),
+                1 => tiles::<S, WINOGRAD, 1>(s, layout, image, weights, to),
+                2 => tiles::<S, WINOGRAD, 2>(s, layout, image, weights, to),
+                3 => tiles::<S, WINOGRAD, 3>(s, layout, image, weights, to),
+                _ => tiles::<S, WINOGRAD, 4>(s, layout, image, weights, to),
             }
         }
         f += filters;
     }
-    for f in 0..conv.out_channels {
-        for x in conv.out_width..layout.plane_len {
-            // SAFETY: x lies in plane f.
-            unsafe { *planes.add(f * layout.plane_len + x) = f32::NEG_INFINITY }
-        }
+    for plane in ring[slot..][..layout.step * planes.slot_len].chunks_exact_mut(planes.plane_len) {
+        plane[conv.out_width..].fill(f32::NEG_INFINITY);
     }
 }
 
-/// All pixels of a row for F filters, in tiles of nearly equal numbers of registers.
+/// All pixels of a step's rows for F filters, in tiles of nearly equal numbers of registers.
 ///
 /// # Safety
-/// As for `sample`; `weights` has `stride` values from a tap to the next.
+/// As for `step`: `image` is the first row that is read, `to` the first plane of the first slot.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const F: usize>(
+unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
     s: S,
-    conv: &Conv2dShape,
-    layout: &Layout,
+    layout: &FewFilters,
     image: *const f32,
     weights: *const f32,
-    stride: usize,
-    planes: *mut f32,
+    to: *mut f32,
 ) {
-    // Accumulators, and either the filters' weights or the pixels, fit 16 registers (or 32).
+    // Accumulators, the pixels and a weight fit 16 registers (or 32), with one to spare: without it some are spilled.
     let most = match F {
         1 | 2 => 5,
-        3 if S::REGISTERS < 32 => 4,
-        4 if S::REGISTERS < 32 => 3,
+        3 if S::REGISTERS < 32 => 3,
+        4 if S::REGISTERS < 32 => 2,
         _ => 5,
     };
-    let registers = conv.out_width.div_ceil(S::LANES);
+    let registers = layout.block.conv.out_width.div_ceil(S::LANES);
     let count = registers.div_ceil(most);
     let (size, larger) = (registers / count, registers % count);
     let mut x = 0;
     for i in 0..count {
         let n = size + usize::from(i < larger);
-        // SAFETY: registers x.. lie in the padded row and in the plane.
+        // SAFETY: registers x.. lie in the rows and in the planes.
         unsafe {
-            let (image, planes) = (image.add(x * S::LANES), planes.add(x * S::LANES));
+            let (image, to) = (image.add(x * S::LANES), to.add(x * S::LANES));
             macro_rules! tile {
                 ($v:literal) => {
-                    tile::<S, F, $v>(s, conv, layout, image, weights, stride, planes)
+                    tile::<S, WINOGRAD, F, $v>(s, layout, image, weights, to)
                 };
             }
             match n {
                 1 => tile!(1),
                 2 => tile!(2),
-                3 => tile!(3),
-                4 if F < 4 || S::REGISTERS >= 32 => tile!(4),
+                3 if F < 4 || S::REGISTERS >= 32 => tile!(3),
+                4 if F < 3 || S::REGISTERS >= 32 => tile!(4),
                 5 if F < 3 || S::REGISTERS >= 32 => tile!(5),
                 _ => unreachable!("no tile is above `most`"),
             }
@@ -200,26 +312,103 @@ unsafe fn tiles<S: Simd, const F: usize>(
     }
 }
 
-/// F filters by V registers of pixels.
+/// F filters by V registers of pixels of a step's rows.
 ///
 /// # Safety
 /// As for `tiles`.
 #[inline(always)]
-unsafe fn tile<S: Simd, const F: usize, const V: usize>(
+unsafe fn tile<S: Simd, const WINOGRAD: bool, const F: usize, const V: usize>(
     s: S,
-    conv: &Conv2dShape,
-    layout: &Layout,
+    layout: &FewFilters,
     image: *const f32,
-    mut weights: *const f32,
-    stride: usize,
-    planes: *mut f32,
+    weights: *const f32,
+    to: *mut f32,
 ) {
+    let (conv, planes) = (&layout.block.conv, &layout.planes);
     // SAFETY: handed on from the caller.
     unsafe {
-        let mut sums = [[s.zero(); V]; F];
-        for ky in 0..conv.kernel_height {
-            let row = image.add(ky * layout.row_len);
-            for kx in 0..conv.kernel_width {
+        if WINOGRAD {
+            return fast_rows::tile::<S, F, V>(s, conv, planes, layout.row_len, image, weights, to);
+        }
+        let taps = Taps {
+            rows: conv.kernel_height,
+            columns: conv.kernel_width,
+            row_len: layout.row_len,
+            // One block of the packed layout: few filters never need a second one.
+            filters: conv.out_channels.next_multiple_of(S::LANES),
+        };
+        let sums = correlate::<S, F, V>(s, taps, image, weights, [[s.zero(); V]; F]);
+        planes.store(s, to, &sums);
+    }
+}
+
+/// Pools row `oy` as `crate::pool::pool_row` does.
+///
+/// # Panics
+/// Where a length does not fit the layout, or it has no such row.
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn pool<S: Simd>(
+    s: S,
+    layout: &FewFilters,
+    oy: usize,
+    ring: &[f32],
+    bias: &[f32],
+    output: &mut [f32],
+    codes: &mut [u8],
+) {
+    let pool = layout.block.pool_or_identity();
+    let [.., ring_len] = layout.lens();
+    assert!(layout.lanes == S::LANES && oy < pool.out_height);
+    assert!(ring.len() >= ring_len && bias.len() == pool.channels);
+    assert_eq!(output.len(), pool.output_len());
+    assert!(codes.is_empty() || codes.len() == output.len());
+    let at = oy * pool.out_width * pool.channels;
+    // SAFETY: the lengths above; without codes none are written.
+    unsafe {
+        let (ring, output) = (ring.as_ptr(), output.as_mut_ptr().add(at));
+        let (planes, activation) = (&layout.planes, layout.block.activation);
+        if codes.is_empty() {
+            let codes = std::ptr::null_mut();
+            planes.pool::<S, false>(s, &pool, oy, ring, bias, activation, output, codes);
+        } else {
+            let codes = codes.as_mut_ptr().add(at);
+            planes.pool::<S, true>(s, &pool, oy, ring, bias, activation, output, codes);
+        }
+    }
+}
+
+/// A correlation with a kernel of `[row][column][filter]`.
+#[derive(Clone, Copy)]
+pub(super) struct Taps {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Values from a row of what is read to the next.
+    pub(super) row_len: usize,
+    /// Values from a column of the kernel to the next.
+    pub(super) filters: usize,
+}
+
+/// Adds F filters by V registers of pixels of one row to `sums`.
+///
+/// # Safety
+/// `row` points at the first pixel of the first row, of which V registers may be read from every column of the kernel on;
+/// `weights` at the first of the F filters.
+#[inline(always)]
+pub(super) unsafe fn correlate<S: Simd, const F: usize, const V: usize>(
+    s: S,
+    taps: Taps,
+    row: *const f32,
+    mut weights: *const f32,
+    mut sums: [[S::F; V]; F],
+) -> [[S::F; V]; F] {
+    // SAFETY: handed on from the caller.
+    unsafe {
+        for ky in 0..taps.rows {
+            let row = row.add(ky * taps.row_len);
+            for kx in 0..taps.columns {
                 if F <= V {
                     let mut w = [s.zero(); F];
                     for f in 0..F {
@@ -243,99 +432,9 @@ unsafe fn tile<S: Simd, const F: usize, const V: usize>(
                         }
                     }
                 }
-                weights = weights.add(stride);
-            }
-        }
-        for f in 0..F {
-            for v in 0..V {
-                s.store(planes.add(f * layout.plane_len + v * S::LANES), sums[f][v]);
+                weights = weights.add(taps.filters);
             }
         }
     }
-}
-
-/// Pools one row of windows of W columns that stand side by side.
-///
-/// # Safety
-/// As for `pool_row`, with planes instead of rows.
-#[inline(always)]
-unsafe fn pool_planes<S: Simd, const W: usize>(
-    s: S,
-    block: &ConvBlock,
-    pool: &PoolShape,
-    layout: &Layout,
-    oy: usize,
-    planes: *const f32,
-    bias: *const f32,
-    output: *mut f32,
-    codes: *mut u8,
-) {
-    debug_assert!(S::LANES <= 16);
-    let filters = pool.channels;
-    let (y0, y1) = pool.rows(oy);
-    for f in 0..filters {
-        let mut ox = 0;
-        while ox < pool.out_width {
-            let (mut values, mut bytes) = ([0.0; 16], [0u8; 16]);
-            // SAFETY: W registers from ox * W on lie in the plane; the arrays hold LANES values.
-            unsafe {
-                let (mut best, mut best_code) = (s.zero(), s.zero());
-                for y in y0..y1 {
-                    let plane = (y % pool.window_height) * filters + f;
-                    let from = planes.add(plane * layout.plane_len + ox * W);
-                    let columns = split::<S, W>(s, from);
-                    let row = (y + pool.pad_top - oy * pool.stride_height) * W;
-                    for x in 0..W {
-                        let code = s.splat((row + x) as f32);
-                        if y == y0 && x == 0 {
-                            (best, best_code) = (columns[x], code);
-                        } else {
-                            // Strictly greater: the first maximum stays.
-                            let greater = s.gt(columns[x], best);
-                            best = s.select(greater, columns[x], best);
-                            best_code = s.select(greater, code, best_code);
-                        }
-                    }
-                }
-                let value = s.add(best, s.splat(*bias.add(f)));
-                s.store(values.as_mut_ptr(), activate(s, block.activation, value));
-                s.store_u8(bytes.as_mut_ptr(), best_code);
-            }
-            let n = S::LANES.min(pool.out_width - ox);
-            for i in 0..n {
-                let at = (ox + i) * filters + f;
-                // SAFETY: output and codes hold the row.
-                unsafe {
-                    *output.add(at) = values[i];
-                    if !codes.is_null() {
-                        *codes.add(at) = bytes[i];
-                    }
-                }
-            }
-            ox += n;
-        }
-    }
-}
-
-/// Column x of the next LANES windows of W columns in register x.
-///
-/// # Safety
-/// `W * LANES` values may be read.
-#[inline(always)]
-unsafe fn split<S: Simd, const W: usize>(s: S, from: *const f32) -> [S::F; W] {
-    let mut columns = [s.zero(); W];
-    for x in 0..W {
-        // SAFETY: the caller gives W registers.
-        columns[x] = unsafe { s.load(from.add(x * S::LANES)) };
-    }
-    if W == 2 {
-        (columns[0], columns[1]) = s.deinterleave(columns[0], columns[1]);
-    }
-    if W == 4 {
-        let (even_low, odd_low) = s.deinterleave(columns[0], columns[1]);
-        let (even_high, odd_high) = s.deinterleave(columns[2], columns[3]);
-        (columns[0], columns[2]) = s.deinterleave(even_low, even_high);
-        (columns[1], columns[3]) = s.deinterleave(odd_low, odd_high);
-    }
-    columns
+    sums
 }

@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, direct, few_filters, one_channel, pad, pad_bias};
+use super::{ConvBlock, Sections, direct, one_channel, pad, pad_bias};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 
@@ -9,15 +9,10 @@ use crate::simd::Simd;
 pub(crate) struct Scratch {
     pub(super) len: usize,
     bias: usize,
-    path: Path,
-}
-
-/// The kernel that takes the block, and what it needs.
-enum Path {
-    /// Lanes over the output channels: a padded image where the input cannot serve, and a ring of rows.
-    Channels { padded: usize, ring: usize },
-    /// Lanes over the width.
-    Width(few_filters::Layout),
+    /// A padded image where the input cannot serve.
+    padded: usize,
+    /// A ring of rows.
+    ring: usize,
 }
 
 impl Scratch {
@@ -26,18 +21,10 @@ impl Scratch {
         let channels = conv.out_channels.next_multiple_of(lanes);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let mut sections = Sections::default();
-        let bias = sections.take(channels);
-        let path = if few_filters::applies(conv, &pool, lanes) {
-            Path::Width(few_filters::Layout::new(conv, &pool, lanes, &mut sections))
-        } else {
-            Path::Channels {
-                padded: sections.take(if conv.is_inside() { 0 } else { padded_len }),
-                ring: sections.take(pool.window_height * conv.out_width * channels),
-            }
-        };
         Self {
-            bias,
-            path,
+            bias: sections.take(channels),
+            padded: sections.take(if conv.is_inside() { 0 } else { padded_len }),
+            ring: sections.take(pool.window_height * conv.out_width * channels),
             len: sections.len,
         }
     }
@@ -83,26 +70,15 @@ pub(crate) unsafe fn forward<S: Simd>(
             } else {
                 codes.as_mut_ptr().add(n * pool.output_len())
             };
-            match &sections.path {
-                Path::Channels { padded, ring } => {
-                    let (padded, ring) = (scratch.add(*padded), scratch.add(*ring));
-                    sample(
-                        s, block, &pool, image, weights, bias, output, codes, padded, ring,
-                    );
-                }
-                Path::Width(layout) => {
-                    let padded = scratch.add(layout.padded);
-                    pad(conv, image, padded, layout.row_len, layout.padded_len);
-                    few_filters::sample(
-                        s, block, &pool, layout, weights, bias, output, codes, scratch,
-                    );
-                }
-            }
+            let (padded, ring) = (scratch.add(sections.padded), scratch.add(sections.ring));
+            sample(
+                s, block, &pool, image, weights, bias, output, codes, padded, ring,
+            );
         }
     }
 }
 
-/// One sample, lanes over the output channels.
+/// One sample.
 ///
 /// # Safety
 /// `image` holds a sample; `padded` and `ring` have the lengths that [`Scratch`] gives them; the other pointers are

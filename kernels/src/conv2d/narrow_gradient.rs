@@ -4,29 +4,32 @@
 //! the pixel that its code names, straight from the pooled map:
 //!
 //! ```text
-//! for each pooled row                          its gradients and codes stay in L1
+//! for each pooled row                          its gradients before the activation, and codes, stay in L1
 //!   for each few channels
 //!     for each pooled position, for each channel: sums[channel][ky] += gradient * input[pixel of the code, row ky]
 //! ```
 
-use super::Conv2dShape;
+use super::{Conv2dShape, ConvBlock};
+use crate::activation::activation_gradient;
 use crate::pool::PoolShape;
 use crate::simd::Simd;
 
 /// What one pooled row's gradients are read from and added to.
 #[derive(Clone, Copy)]
 pub(super) struct Sources {
-    /// The gradient before the activation on the pooled row.
-    pub(super) gradient: *const f32,
+    /// What forward wrote for the row, and its gradient.
+    pub(super) output: *const f32,
+    pub(super) d_output: *const f32,
     /// The row's codes, or null without a pool.
     pub(super) codes: *const u8,
-    /// Values, and codes, from a pooled position to the next.
-    pub(super) channels: usize,
+    /// Room for the row's gradient before the activation.
+    pub(super) gradient: *mut f32,
     /// The padded image and its row length.
     pub(super) image: *const f32,
     pub(super) row_len: usize,
     /// `[channel][ky][run padded to the narrow register]`
     pub(super) d_runs: *mut f32,
+    pub(super) d_bias: *mut f32,
 }
 
 /// True where the runs fit the lanes that these kernels use.
@@ -45,7 +48,7 @@ pub(super) fn code_offsets(conv: &Conv2dShape, pool: &PoolShape, row_len: usize)
     offsets
 }
 
-/// Adds the part of pooled row `oy` to `d_runs`.
+/// Adds the part of pooled row `oy` to `d_runs` and `d_bias`.
 ///
 /// # Safety
 /// The sources hold the row, and the sample's image, which may be read for one narrow register behind its end where
@@ -53,12 +56,32 @@ pub(super) fn code_offsets(conv: &Conv2dShape, pool: &PoolShape, row_len: usize)
 #[inline(always)]
 pub(super) unsafe fn add_pooled_row<S: Simd>(
     s: S,
-    conv: &Conv2dShape,
+    block: &ConvBlock,
     pool: &PoolShape,
     offsets: &[u32; 256],
     from: Sources,
     oy: usize,
 ) {
+    let conv = &block.conv;
+    let len = pool.out_width * pool.channels;
+    for i in (0..len).step_by(S::LANES) {
+        let n = S::LANES.min(len - i);
+        // SAFETY: n values from i lie in the row.
+        unsafe {
+            let (y, g) = if n == S::LANES {
+                (s.load(from.output.add(i)), s.load(from.d_output.add(i)))
+            } else {
+                let y = s.load_partial(from.output.add(i), n);
+                (y, s.load_partial(from.d_output.add(i), n))
+            };
+            let g = activation_gradient(s, block.activation, y, g);
+            if n == S::LANES {
+                s.store(from.gradient.add(i), g);
+            } else {
+                s.store_partial(from.gradient.add(i), g, n);
+            }
+        }
+    }
     let wide = conv.run() > 4;
     let mut ky = 0;
     while ky < conv.kernel_height {
@@ -139,8 +162,9 @@ unsafe fn add_rows<S: Simd, const ROWS: usize, const CHANNELS: usize>(
     unsafe {
         let image = from.image.add(ky * from.row_len);
         let mut sums = [[s.zero(); ROWS]; CHANNELS];
+        let mut d_bias = [0.0; CHANNELS];
         for ox in 0..pool.out_width {
-            let at = ox * from.channels + c;
+            let at = ox * pool.channels + c;
             for i in 0..CHANNELS {
                 let offset = if from.codes.is_null() {
                     0
@@ -148,7 +172,9 @@ unsafe fn add_rows<S: Simd, const ROWS: usize, const CHANNELS: usize>(
                     offsets[usize::from(*from.codes.add(at + i))] as usize
                 };
                 let pixel = image.add(window.wrapping_add(offset).min(most));
-                let g = s.splat(*from.gradient.add(at + i));
+                let g = *from.gradient.add(at + i);
+                d_bias[i] += g;
+                let g = s.splat(g);
                 for row in 0..ROWS {
                     let x = s.load(pixel.add(row * from.row_len));
                     sums[i][row] = s.mul_add(g, x, sums[i][row]);
@@ -157,6 +183,9 @@ unsafe fn add_rows<S: Simd, const ROWS: usize, const CHANNELS: usize>(
             window = window.wrapping_add(step);
         }
         for i in 0..CHANNELS {
+            if ky == 0 {
+                *from.d_bias.add(c + i) += d_bias[i];
+            }
             for row in 0..ROWS {
                 let to = ((c + i) * conv.kernel_height + ky + row) * S::LANES;
                 let to = from.d_runs.add(to);

@@ -32,7 +32,7 @@ impl Packed {
         let runs = match algorithm.bf16_parts() {
             Some(parts) => bf16::packed_len(conv, parts),
             None if algorithm == ConvAlgorithm::Winograd => {
-                winograd::packed_kernel_len(conv, lanes)
+                winograd::packed_kernel_len(block, lanes)
             }
             None => conv.kernel_height * conv.run() * channels,
         };

@@ -14,7 +14,7 @@
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016, with its B', G and A' of 4.1.
 
-use super::{Conv2dShape, ConvBlock, Sections, pad_bias};
+use super::{Conv2dShape, ConvBlock, Sections, fast_rows, pad_bias};
 use crate::activation::Activation;
 use crate::gemm::{Matrix, gemm_scratch_len, packed_len, panel_width};
 use crate::simd::Simd;
@@ -25,9 +25,10 @@ const POINTS: usize = 16;
 /// Values that a band's tiles have on both sides of the products: 512 KB, an L2.
 const BAND: usize = 128 * 1024;
 
-/// True where the block can be computed so.
-pub(crate) fn applies(conv: &Conv2dShape) -> bool {
-    (conv.kernel_height, conv.kernel_width) == (3, 3)
+/// True where the block can be computed so, here or by [`fast_rows`].
+pub(crate) fn applies(block: &ConvBlock, lanes: usize) -> bool {
+    let conv = &block.conv;
+    (conv.kernel_height, conv.kernel_width) == (3, 3) || fast_rows::applies(block, lanes)
 }
 
 /// Tiles of 2 x 2 pixels over the map.
@@ -49,7 +50,7 @@ pub struct Tiles {
 impl Tiles {
     fn new(block: &ConvBlock) -> Self {
         let conv = block.conv;
-        let above = usize::from(block.odd_start);
+        let above = block.first_row % 2;
         let columns = conv.out_width.div_ceil(2);
         let rows = (conv.out_height + above).div_ceil(2);
         let a_row = POINTS * columns * (conv.in_channels + conv.out_channels);
@@ -113,12 +114,20 @@ impl Layout {
 }
 
 /// Values of the packed kernel: 16 matrices of in x out channels.
-pub(super) fn packed_kernel_len(conv: &Conv2dShape, lanes: usize) -> usize {
+pub(super) fn packed_kernel_len(block: &ConvBlock, lanes: usize) -> usize {
+    let conv = &block.conv;
+    if fast_rows::applies(block, lanes) {
+        return fast_rows::packed_kernel_len(conv);
+    }
     POINTS * packed_len(conv.in_channels, conv.out_channels, lanes)
 }
 
 /// `G g G'` of every pair of channels, as B of the 16 products.
-pub(super) fn pack(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
+pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
+    let conv = &block.conv;
+    if fast_rows::applies(block, lanes) {
+        return fast_rows::pack(conv, kernel, packed);
+    }
     /// Channels of a step, a divisor of every panel's width.
     const STEP: usize = 4;
     let (depth, filters) = (conv.in_channels, conv.out_channels);

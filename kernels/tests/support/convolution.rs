@@ -167,9 +167,14 @@ impl Problem {
             _ => 0.0,
         };
         let mut magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
-        if self.is_by_winograd() {
-            // Its sums have fewer terms, and six roundings in the transforms, but of values that other pixels have a part in.
-            let shared = winograd_magnitudes(conv, n, &abs(&x), &abs(&w));
+        if self.block.algorithm == Some(ConvAlgorithm::Winograd) {
+            // Its sums have fewer terms, and up to six roundings in the transforms, but of values that other pixels, or
+            // rows, have a part in.
+            let shared = match (conv.kernel_height, conv.kernel_width) {
+                (3, 3) => winograd_magnitudes(conv, n, &abs(&x), &abs(&w)),
+                (8.., _) => winograd_row_magnitudes(conv, n, &abs(&x), &abs(&w)),
+                _ => vec![0.0; magnitudes.len()],
+            };
             magnitudes
                 .iter_mut()
                 .zip(shared)
@@ -180,11 +185,6 @@ impl Problem {
             .map(|m| m * (terms * f64::from(f32::EPSILON) + cut) + 1e-37)
             .collect();
         (reference::conv2d_forward(conv, n, &x, &w, &b), bounds)
-    }
-
-    fn is_by_winograd(&self) -> bool {
-        self.block.algorithm == Some(ConvAlgorithm::Winograd)
-            && (self.block.conv.kernel_height, self.block.conv.kernel_width) == (3, 3)
     }
 
     pub(crate) fn check_forward(&self, kernels: &Kernels, run: &Run) {
@@ -344,6 +344,40 @@ impl Problem {
     pub(crate) fn check(&self) {
         self.by_algorithm().for_each(|problem| problem.check_one());
     }
+}
+
+/// The same for four rows at once, `kernels/src/conv2d/fast_rows.rs`, of images of one channel: every product is of sums of
+/// four rows of the kernel, at most, and seven of the image.
+fn winograd_row_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Vec<f64> {
+    let (filters, columns) = (conv.out_channels, conv.kernel_width);
+    if conv.in_channels > 1 {
+        return vec![0.0; n * conv.output_len()];
+    }
+    let pixel = |sample: usize, row: usize, column: usize| {
+        let row = row.checked_sub(conv.pad_top).filter(|&y| y < conv.height);
+        let column = column
+            .checked_sub(conv.pad_left)
+            .filter(|&x| x < conv.width);
+        row.zip(column).map_or(0.0, |(row, column)| {
+            x[(sample * conv.height + row) * conv.width + column]
+        })
+    };
+    (0..n * conv.output_len())
+        .map(|i| {
+            let (f, column) = (i % filters, i / filters % conv.out_width);
+            let row = i / filters / conv.out_width;
+            let (sample, top) = (row / conv.out_height, row % conv.out_height / 4 * 4);
+            let taps = (0..conv.kernel_height).step_by(4);
+            taps.flat_map(|ky| (0..columns).map(move |kx| (ky, kx)))
+                .map(|(ky, kx)| {
+                    let rows = (top + ky..top + ky + 7).map(|y| pixel(sample, y, column + kx));
+                    let weights = (ky..(ky + 4).min(conv.kernel_height))
+                        .map(|ky| w[(ky * columns + kx) * filters + f]);
+                    rows.sum::<f64>() * weights.sum::<f64>()
+                })
+                .sum()
+        })
+        .collect()
 }
 
 /// `|A'| sum of (|G| g |G'|) (|B'| d |B|) |A|` of F(2 x 2, 3 x 3) for images and kernels without a sign: what its roundings

@@ -56,6 +56,7 @@ pub(crate) fn block(
         activation,
         pool,
         first_row: 0,
+        rows_above: 0,
         algorithm: None,
     }
 }

@@ -147,6 +147,7 @@ mod tests {
             activation: Activation::Relu,
             pool: None,
             first_row: 0,
+            rows_above: 0,
             algorithm: None,
         }
     }

@@ -148,8 +148,11 @@ pub struct ConvBlock {
     /// The pool, whose input is the convolution's output.
     pub pool: Option<PoolShape>,
     /// The row of a larger map where this one begins, which is a [`band`](Self::band) of it; 0 for a map of its own.
-    /// [`ConvAlgorithm::Winograd`] computes two or four rows together, and they are to be the same ones.
+    /// [`ConvAlgorithm::Winograd`] computes three or four rows together, and they are to be the same ones.
     pub first_row: usize,
+    /// Rows of the image above the first one that the map reads, which such a band's first tiles read; 0 but in a band of 3 x 3
+    /// kernels by [`ConvAlgorithm::Winograd`].
+    pub rows_above: usize,
     /// How it is computed, the same for packing and both passes; `None` for what [`ConvAlgorithm::choose`] says.
     pub algorithm: Option<ConvAlgorithm>,
 }
@@ -291,8 +294,10 @@ impl ConvBlock {
     pub fn band(&self, rows: Range<usize>) -> Option<(ConvBlock, Range<usize>)> {
         let (conv, pool) = (&self.conv, self.pool_or_identity());
         let (first, end) = (pool.rows(rows.start).0, pool.rows(rows.end - 1).1);
-        let read = first.saturating_sub(conv.pad_top)
-            ..(end + conv.kernel_height - 1)
+        let (above, below) = winograd::rows_around(self, first, end);
+        let top = (first + self.rows_above).checked_sub(conv.pad_top);
+        let read = top.unwrap_or(0).saturating_sub(above)
+            ..(end + self.rows_above + conv.kernel_height - 1 + below)
                 .saturating_sub(conv.pad_top)
                 .min(conv.height);
         if read.is_empty() {
@@ -300,7 +305,10 @@ impl ConvBlock {
         }
         let band = Conv2dShape {
             height: read.len(),
-            pad_top: conv.pad_top + read.start - first,
+            pad_top: match top {
+                Some(_) => 0,
+                None => conv.pad_top - first - self.rows_above,
+            },
             out_height: end - first,
             ..*conv
         };
@@ -314,6 +322,7 @@ impl ConvBlock {
             conv: band,
             pool,
             first_row: self.first_row + first,
+            rows_above: top.map_or(0, |top| top - read.start),
             ..*self
         };
         Some((block, read))

@@ -121,6 +121,7 @@ fn the_models_own_layers() {
             activation,
             pool,
             first_row: 0,
+            rows_above: 0,
             algorithm: None,
         };
         let problem = Problem::new(block, 1, noise(seed as u64));
@@ -132,18 +133,20 @@ fn the_models_own_layers() {
     }
 }
 
-/// Of a result of its size: a bound by each rounding's worst case would let an error of many times f32's pass. Four rows at once
-/// round the sums of rows that they multiply, and of products: 1.5 times, 1.7e-7, as much as `direct` in the 3 x 3 layers.
+/// Of a result of its size: a bound by each rounding's worst case would let an error of many times f32's pass. Tiles of 3 x 3 err 1.6 times
+/// as much as the direct kernel in a NumPy model (3.7e-7), 1.9 times F(2 x 2, 3 x 3); four rows at once round the sums of rows that they
+/// multiply, and of products: 1.5 times (1.7e-7).
 #[test]
 fn winograd_errs_like_the_direct_kernel() {
     let tiles = conv(19, 19, (32, 32), (3, 3), false);
     let rows = conv(40, 40, (1, 3), (8, 8), true);
-    for (conv, most) in [(tiles, 1.1), (rows, 1.6)] {
+    for (conv, most) in [(tiles, 1.8), (rows, 1.6)] {
         let block = ConvBlock {
             conv,
             activation: Activation::Linear,
             pool: None,
             first_row: 0,
+            rows_above: 0,
             algorithm: None,
         };
         let mut problem = Problem::new(block, 2, noise(7));
@@ -174,6 +177,7 @@ fn empty_codes_leave_the_output_alone() {
         activation: LEAKY,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
         first_row: 0,
+        rows_above: 0,
         algorithm: None,
     };
     for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
@@ -197,6 +201,7 @@ fn any_codes_are_safe() {
         activation: Activation::Relu,
         pool: Some(pool(&conv, (3, 3), (2, 2))),
         first_row: 0,
+        rows_above: 0,
         // The others refuse them.
         algorithm: Some(ConvAlgorithm::Direct),
     };
@@ -238,6 +243,7 @@ fn nan_is_not_swallowed_by_relu() {
         activation: Activation::Relu,
         pool: None,
         first_row: 0,
+        rows_above: 0,
         algorithm: None,
     };
     let mut problem = Problem::new(block, 1, noise(5));
@@ -268,6 +274,7 @@ fn many_samples_and_large_ones_are_cut_into_products() {
                 activation,
                 pool,
                 first_row: 0,
+                rows_above: 0,
                 algorithm: None,
             };
             Problem::new(block, samples, noise(6)).check();
@@ -282,6 +289,7 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         activation: Activation::Relu,
         pool: None,
         first_row: 0,
+        rows_above: 0,
         algorithm: None,
     };
     let pooled = ConvBlock {
@@ -372,6 +380,7 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     activation,
                     pool,
                     first_row: 0,
+                    rows_above: 0,
                     algorithm: None,
                 }
             },
@@ -404,6 +413,7 @@ fn few_filters() -> impl Strategy<Value = ConvBlock> {
                 activation: LEAKY,
                 pool,
                 first_row: 0,
+                rows_above: 0,
                 algorithm: None,
             }
         })
@@ -461,6 +471,11 @@ proptest! {
             Some(pool) => reference::max_pool_forward(pool, 2, &map),
         };
         for problem in problem.by_algorithm() {
+            let conv = &block.conv;
+            if problem.block.algorithm == Some(ConvAlgorithm::Winograd) && (conv.kernel_height, conv.kernel_width) == (3, 3) {
+                // Its kernels' ninths are rounded.
+                continue;
+            }
             for kernels in Kernels::available() {
                 let run = problem.run(kernels);
                 prop_assert_eq!(&f64s(&run.output), &output, "{:?} {:?}", kernels, problem.block);

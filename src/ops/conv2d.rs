@@ -58,6 +58,7 @@ impl Conv2d {
             activation: Activation::Linear,
             pool: None,
             first_row: 0,
+            rows_above: 0,
             algorithm: None,
         };
         Ok(Self {

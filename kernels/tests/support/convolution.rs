@@ -168,7 +168,7 @@ impl Problem {
         };
         let mut magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
         if self.block.algorithm == Some(ConvAlgorithm::Winograd) {
-            // Its sums have fewer terms, and up to six roundings in the transforms, but of values that other pixels, or
+            // Its sums have fewer terms, and up to twelve roundings in the transforms, but of values that other pixels, or
             // rows, have a part in.
             let shared = match (conv.kernel_height, conv.kernel_width) {
                 (3, 3) => winograd_magnitudes(conv, n, &abs(&x), &abs(&w)),
@@ -380,17 +380,28 @@ fn winograd_row_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -
         .collect()
 }
 
-/// `|A'| sum of (|G| g |G'|) (|B'| d |B|) |A|` of F(2 x 2, 3 x 3) for images and kernels without a sign: what its roundings
+/// `|A'| sum of (|G| g |G'|) (|B'| d |B|) |A|` of F(3 x 3, 3 x 3) for images and kernels without a sign: what its roundings
 /// are relative to.
 fn winograd_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Vec<f64> {
-    const B: [[f64; 4]; 4] = [
-        [1., 0., 1., 0.],
-        [0., 1., 1., 0.],
-        [0., 1., 1., 0.],
-        [0., 1., 0., 1.],
+    const B: [[f64; 5]; 5] = [
+        [1., 1.5, 1.5, 1., 0.],
+        [0., 1., 2.5, 1., 0.],
+        [0., 2., 1., 1., 0.],
+        [0., 0.5, 0.5, 1., 0.],
+        [0., 1., 1.5, 1.5, 1.],
     ];
-    const G: [[f64; 3]; 4] = [[1., 0., 0.], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0., 0., 1.]];
-    const A: [[f64; 4]; 2] = [[1., 1., 1., 0.], [0., 1., 1., 1.]];
+    const G: [[f64; 3]; 5] = [
+        [1., 0., 0.],
+        [2. / 9., 2. / 9., 2. / 9.],
+        [8. / 9., 4. / 9., 2. / 9.],
+        [1. / 9., 2. / 9., 4. / 9.],
+        [0., 0., 1.],
+    ];
+    const A: [[f64; 5]; 3] = [
+        [1., 1., 1., 1., 0.],
+        [0., 1., 0.5, 2., 0.],
+        [0., 1., 0.25, 4., 1.],
+    ];
     /// `matrix values matrix'`
     fn both<const N: usize, const M: usize>(
         matrix: &[[f64; N]; M],
@@ -414,8 +425,8 @@ fn winograd_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Ve
     for (sample, magnitudes) in magnitudes.chunks_exact_mut(conv.output_len()).enumerate() {
         let image = &x[sample * conv.input_len()..][..conv.input_len()];
         for (top, left) in (0..conv.out_height)
-            .step_by(2)
-            .flat_map(|y| (0..conv.out_width).step_by(2).map(move |x| (y, x)))
+            .step_by(3)
+            .flat_map(|y| (0..conv.out_width).step_by(3).map(move |x| (y, x)))
         {
             let v: Vec<_> = (0..channels)
                 .map(|i| {
@@ -438,7 +449,7 @@ fn winograd_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Ve
                         .map(|i| u[i * filters + o][y][x] * v[i][y][x])
                         .sum()
                 });
-                for (y, x) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                for (y, x) in (0..9).map(|i| (i / 3, i % 3)) {
                     let (row, column) = (top + y, left + x);
                     if row < conv.out_height && column < conv.out_width {
                         magnitudes[(row * conv.out_width + column) * filters + o] = tile[y][x];

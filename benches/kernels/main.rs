@@ -184,9 +184,7 @@ fn lstm(c: &mut Criterion) {
             let lanes = kernels.lanes();
             let mut packed = AlignedVec::zeros(shape.packed_len(lanes));
             kernels.lstm_pack(shape, &kernel, &recurrent, &mut packed);
-            let scratch_len = shape
-                .forward_scratch_len(SAMPLES, lanes)
-                .max(shape.backward_scratch_len(SAMPLES, lanes));
+            let scratch_len = shape.backward_scratch_len(SAMPLES, lanes);
             let mut scratch = AlignedVec::zeros(scratch_len);
             let mut output = AlignedVec::zeros(SAMPLES * shape.output_len());
             let mut workspace = AlignedVec::zeros(SAMPLES * shape.workspace_len(lanes));
@@ -206,7 +204,6 @@ fn lstm(c: &mut Criterion) {
                         &bias,
                         &mut output,
                         &mut workspace,
-                        &mut scratch,
                     );
                 });
             });
@@ -224,7 +221,6 @@ fn lstm(c: &mut Criterion) {
                         &bias,
                         &mut output,
                         &mut workspace,
-                        &mut scratch,
                     );
                     let [d_kernel, d_recurrent, d_bias] = &mut gradients;
                     kernels.lstm_backward(

@@ -60,14 +60,14 @@ impl LstmShape {
         6 * self.units * self.steps
     }
 
+    /// Values a row of a workspace in which nothing is kept for a backward pass: one cell, and the states before and behind a step.
+    pub fn states_len(&self) -> usize {
+        3 * self.units
+    }
+
     /// Values of a row of the output.
     pub fn output_len(&self) -> usize {
         self.units * if self.sequences { self.steps } else { 1 }
-    }
-
-    /// Scratch of the forward pass: none.
-    pub fn forward_scratch_len(&self, _rows: usize, _lanes: usize) -> usize {
-        0
     }
 
     /// Scratch of the backward pass: d h and d c of a step, and that of its products.
@@ -99,33 +99,81 @@ impl LstmShape {
         assert_eq!(packed.len(), self.packed_len(lanes));
         assert_eq!(bias.len(), self.gates());
         assert_eq!(output.len(), rows * self.output_len());
-        assert_eq!(workspace.len(), rows * self.workspace_len(lanes));
+        assert!(
+            [self.workspace_len(lanes), self.states_len()]
+                .map(|len| rows * len)
+                .contains(&workspace.len())
+        );
     }
 }
 
-/// The parts of a workspace: `[rows, steps, 4 units]`, `[rows, steps, units]` twice.
+/// The parts of a workspace. To be kept: gates `[rows, steps, 4 units]`, cells and states `[rows, steps, units]`. Else: cells
+/// `[rows, units]` and states `[2, rows, units]`.
 struct Workspace {
+    /// Null where they are not kept.
     gates: *mut f32,
     cells: *mut f32,
     /// h_{t-1}: the state that step t began with.
     before: *mut f32,
+    units: usize,
+    /// Values from a row's state to the next row's.
+    row_len: usize,
+    /// Values from a step's states to the next one's.
+    step_len: usize,
 }
 
 impl Workspace {
     /// # Safety
-    /// `workspace` has rows * workspace_len values.
+    /// `workspace` has rows * workspace_len values, or rows * states_len.
     #[inline(always)]
     unsafe fn new(shape: LstmShape, rows: usize, workspace: &mut [f32]) -> Self {
-        let block = rows * shape.steps * shape.units;
-        let gates = workspace.as_mut_ptr();
+        let LstmShape { steps, units, .. } = shape;
+        let start = workspace.as_mut_ptr();
+        if workspace.len() == rows * shape.states_len() {
+            return Self {
+                gates: std::ptr::null_mut(),
+                cells: start,
+                // SAFETY: 3 blocks of rows * units.
+                before: unsafe { start.add(rows * units) },
+                units,
+                row_len: units,
+                step_len: rows * units,
+            };
+        }
+        let block = rows * steps * units;
         // SAFETY: 6 blocks, of which the gates take 4.
         unsafe {
             Self {
-                gates,
-                cells: gates.add(4 * block),
-                before: gates.add(5 * block),
+                gates: start,
+                cells: start.add(4 * block),
+                before: start.add(5 * block),
+                units,
+                row_len: steps * units,
+                step_len: units,
             }
         }
+    }
+
+    /// The state that a step of a row began with.
+    ///
+    /// # Safety
+    /// The workspace has that row and step.
+    #[inline(always)]
+    unsafe fn before(&self, row: usize, step: usize) -> *mut f32 {
+        let step = if self.gates.is_null() { step % 2 } else { step };
+        // SAFETY: the caller's promise; two steps take turns where they are not kept.
+        unsafe { self.before.add(row * self.row_len + step * self.step_len) }
+    }
+
+    /// The cell of a step of a row; without gates every step's stands in one place.
+    ///
+    /// # Safety
+    /// As for `before`.
+    #[inline(always)]
+    unsafe fn cell(&self, row: usize, step: usize) -> *mut f32 {
+        let step = if self.gates.is_null() { 0 } else { step };
+        // SAFETY: the caller's promise.
+        unsafe { self.cells.add(row * self.row_len + step * self.units) }
     }
 }
 
@@ -189,10 +237,7 @@ pub(crate) unsafe fn forward<S: Simd>(
     unsafe {
         let workspace = Workspace::new(shape, rows, workspace);
         for row in 0..rows {
-            workspace
-                .before
-                .add(row * steps * units)
-                .write_bytes(0, units);
+            workspace.before(row, 0).write_bytes(0, units);
         }
         for step in 0..steps {
             for group in 0..units.div_ceil(S::LANES) {
@@ -288,8 +333,8 @@ impl Cell {
             let x = input.add((top * steps + step) * inputs);
             let packed = multiply(s, &mut sums, inputs, x, steps * inputs, packed);
             if step > 0 {
-                let h = workspace.before.add((top * steps + step) * units);
-                multiply(s, &mut sums, units, h, steps * units, packed);
+                let h = workspace.before(top, step);
+                multiply(s, &mut sums, units, h, workspace.row_len, packed);
             }
             for r in 0..R {
                 let at = (top + r) * steps + step;
@@ -298,10 +343,10 @@ impl Cell {
                 let g = math::tanh(s, sums[r][2]);
                 let o = math::sigmoid(s, sums[r][3]);
                 let gates = [i, f, g, o];
-                let cell_at = workspace.cells.add(at * units + first);
+                let cell_at = workspace.cell(top + r, step).add(first);
                 let mut c = s.mul(i, g);
                 if step > 0 {
-                    let from = cell_at.sub(units);
+                    let from = workspace.cell(top + r, step - 1).add(first);
                     let old = if full {
                         s.load(from)
                     } else {
@@ -310,13 +355,15 @@ impl Cell {
                     c = s.mul_add(f, old, c);
                 }
                 let h = s.mul(o, math::tanh(s, c));
-                for gate in 0..4 {
-                    let to = workspace.gates.add(at * 4 * units + gate * units + first);
-                    put(s, to, gates[gate], width);
+                if !workspace.gates.is_null() {
+                    for gate in 0..4 {
+                        let to = workspace.gates.add(at * 4 * units + gate * units + first);
+                        put(s, to, gates[gate], width);
+                    }
                 }
                 put(s, cell_at, c, width);
                 if step + 1 < steps {
-                    put(s, workspace.before.add((at + 1) * units + first), h, width);
+                    put(s, workspace.before(top + r, step + 1).add(first), h, width);
                 }
                 if sequences {
                     put(s, output.add(at * units + first), h, width);

@@ -81,11 +81,7 @@ impl Op for Lstm {
         Needs {
             workspace: shape.workspace_len(lanes),
             scratch: (1..=samples)
-                .map(|rows| {
-                    shape
-                        .forward_scratch_len(rows, lanes)
-                        .max(shape.backward_scratch_len(rows, lanes))
-                })
+                .map(|rows| shape.backward_scratch_len(rows, lanes))
                 .max()
                 .unwrap_or(0),
             packed: shape.packed_len(lanes),
@@ -103,6 +99,10 @@ impl Op for Lstm {
     fn forward(&self, call: &mut Forward<'_>) {
         let (kernel, recurrent) = self.kernel_lens();
         let bias = &call.parameters[kernel + recurrent..];
+        let kept = match call.training {
+            true => call.workspace.len(),
+            false => call.samples * self.shape.states_len(),
+        };
         call.kernels.lstm_forward(
             self.shape,
             call.samples,
@@ -110,8 +110,7 @@ impl Op for Lstm {
             call.packed,
             bias,
             call.output,
-            call.workspace,
-            call.scratch,
+            &mut call.workspace[..kept],
         );
     }
 

@@ -106,7 +106,6 @@ fn lstm() {
                 bias,
                 &mut output,
                 &mut workspace,
-                &mut nan(shape.forward_scratch_len(rows, lanes)),
             );
             let what = |of: &str| format!("{of} on {kernels:?}");
             case.near(&what("output"), &output, "output", 2e-6);

@@ -32,7 +32,8 @@ impl Kernels {
     /// The output of all steps: `input` is [rows, steps, inputs], `bias` [4 units], `output` [rows, steps, units], or
     /// [rows, units] without sequences.
     ///
-    /// `workspace` takes what the backward pass needs, rows * [`LstmShape::workspace_len`]; what was in it does not matter.
+    /// `workspace` takes what the backward pass needs, rows * [`LstmShape::workspace_len`], or in a prediction, for which nothing is
+    /// kept, rows * [`LstmShape::states_len`]; what was in it does not matter.
     ///
     /// # Panics
     /// Where a slice has another length, or the layer no steps.
@@ -45,7 +46,6 @@ impl Kernels {
         bias: &[f32],
         output: &mut [f32],
         workspace: &mut [f32],
-        _scratch: &mut [f32],
     ) {
         self.lstm_steps(shape, rows, input, packed, bias, output, workspace);
     }

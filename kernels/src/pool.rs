@@ -181,7 +181,7 @@ pub(crate) unsafe fn pool_ring<S: Simd>(
 /// Pools one output row: `output[ox, c] = activation(max + bias[c])`, `codes[ox, c]` = where the maximum stood.
 ///
 /// The activation is monotonic, so taking it after the maximum changes nothing but the number of times it is taken.
-/// A NaN that is not a window's first pixel is passed over.
+/// A NaN that is not a window's first pixel is passed over; without codes, so may be the pixels below it.
 ///
 /// # Safety
 /// `rows` holds the rows of `pool.rows(oy)`, each with `width` pixels of `channels` values that may be read;
@@ -231,6 +231,10 @@ pub(crate) unsafe fn pool_row<S: Simd>(
     // SAFETY: handed on from the caller; the windows of first..end have all their columns.
     unsafe {
         match (y1 - y0, pool.window_width) {
+            (3, 3) if codes.is_null() && pool.stride_width == 2 && first < end => match relu {
+                true => inner_maxima::<S, true>(s, pool, oy, rows, slope, output, first, end),
+                false => inner_maxima::<S, false>(s, pool, oy, rows, slope, output, first, end),
+            },
             (1, 1) => inner!(1, 1),
             (1, 2) => inner!(1, 2),
             (2, 2) => inner!(2, 2),
@@ -375,12 +379,7 @@ unsafe fn inner_windows<
                     }
                 }
                 let at = ox * rows.out_pixel_len + c;
-                let best = rows.bias.add(s, c, best);
-                let value = if RELU {
-                    activate(s, Activation::Relu, best)
-                } else {
-                    s.select(s.gt(best, s.zero()), best, s.mul(slope, best))
-                };
+                let value = activate_by::<S, RELU>(s, slope, rows.bias.add(s, c, best));
                 s.store(output.add(at), value);
                 if CODES {
                     s.store_u8(codes.add(at), s.add(first_code, best_code));
@@ -388,6 +387,70 @@ unsafe fn inner_windows<
             }
             c += S::LANES;
         }
+    }
+}
+
+/// The windows `first..end` of a row of 3 x 3 windows, every second pixel, without codes: a window's last column is the next one's
+/// first, so that each column's maximum is taken once.
+///
+/// # Safety
+/// As for `inner_windows`; there is a window.
+#[inline(always)]
+unsafe fn inner_maxima<S: Simd, const RELU: bool>(
+    s: S,
+    pool: &PoolShape,
+    oy: usize,
+    rows: Rows,
+    slope: S::F,
+    output: *mut f32,
+    first: usize,
+    end: usize,
+) {
+    let (y0, _) = pool.rows(oy);
+    let mut starts = [rows.start; 3];
+    for r in 0..3 {
+        // SAFETY: row y0 + r stands in its slot.
+        starts[r] = unsafe { rows.start.add(((y0 + r) % rows.slots) * rows.row_len) };
+    }
+    let mut c = 0;
+    while c + S::LANES <= pool.channels {
+        // SAFETY: the windows' pixels lie in the rows; LANES channels from c lie inside each, and inside pixel ox of output.
+        unsafe {
+            let mut left = column(s, starts, (2 * first - pool.pad_left) * rows.pixel_len + c);
+            for ox in first..end {
+                let at = (2 * ox - pool.pad_left) * rows.pixel_len + c;
+                let middle = column(s, starts, at + rows.pixel_len);
+                let right = column(s, starts, at + 2 * rows.pixel_len);
+                let best = s.max(right, s.max(middle, left));
+                left = right;
+                let value = activate_by::<S, RELU>(s, slope, rows.bias.add(s, c, best));
+                s.store(output.add(ox * rows.out_pixel_len + c), value);
+            }
+        }
+        c += S::LANES;
+    }
+}
+
+/// The maximum of three rows' registers at `at`.
+///
+/// # Safety
+/// LANES values may be read there.
+#[inline(always)]
+unsafe fn column<S: Simd>(s: S, rows: [*const f32; 3], at: usize) -> S::F {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let best = s.max(s.load(rows[1].add(at)), s.load(rows[0].add(at)));
+        s.max(s.load(rows[2].add(at)), best)
+    }
+}
+
+/// Relu or, in one formula without a branch, linear or leaky by `slope`.
+#[inline(always)]
+fn activate_by<S: Simd, const RELU: bool>(s: S, slope: S::F, x: S::F) -> S::F {
+    if RELU {
+        activate(s, Activation::Relu, x)
+    } else {
+        s.select(s.gt(x, s.zero()), x, s.mul(slope, x))
     }
 }
 

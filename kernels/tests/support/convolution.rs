@@ -338,6 +338,9 @@ impl Problem {
             let run = self.run(kernels);
             self.check_forward(kernels, &run);
             self.check_unfused(kernels, &run);
+            if self.block.algorithm != Some(ConvAlgorithm::Bf16x6x3) {
+                assert_eq!(self.predict(kernels), run.output, "{kernels:?}: {self:?}");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Dense layer: x W + b, and the activation that it absorbs.
 
 use super::Activate;
-use crate::op::{Backward, BatchView, Forward, Initializer, Needs, Op, Parameter};
+use crate::op::{Backward, Band, BatchView, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::activation::Activation;
 use sonograd_kernels::gemm::{Matrix, gemm_scratch_len, packed_len};
@@ -27,6 +27,8 @@ pub struct Dense {
     inputs: usize,
     units: usize,
     activation: Activation,
+    /// The columns that a band of a prediction computes; all where there are no bands.
+    band: Option<Range<usize>>,
 }
 
 impl Dense {
@@ -45,6 +47,7 @@ impl Dense {
             inputs,
             units,
             activation: Activation::Linear,
+            band: None,
         })
     }
 
@@ -92,6 +95,12 @@ fn rows(data: &[f32], columns: usize) -> Matrix<'_> {
         row_stride: columns,
         column_stride: 1,
     }
+}
+
+/// Values from a sample of the gathered batch to the next: a line more than the block, which would put all samples' values of a
+/// column into the same few lines of the first-level cache where it is a power of two.
+fn sample_stride(width: usize) -> usize {
+    width + 16
 }
 
 /// The transpose of a row-major matrix of `columns` columns.
@@ -176,9 +185,38 @@ impl Op for Dense {
         }
     }
 
+    /// Where one sample's weights stand in no second-level cache, reading them is all that takes time: each thread its columns.
+    fn bands(&self, count: usize) -> Vec<Band> {
+        if count < 2 || self.kernel_len() < SLICED {
+            return Vec::new();
+        }
+        let width = self.units.div_ceil(count).next_multiple_of(SLICE_COLUMNS);
+        (0..self.units)
+            .step_by(width)
+            .map(|first| {
+                let columns = first..self.units.min(first + width);
+                Band {
+                    op: Box::new(Self {
+                        band: Some(columns.clone()),
+                        ..self.clone()
+                    }),
+                    input: 0..self.inputs,
+                    output: columns,
+                }
+            })
+            .collect()
+    }
+
     fn forward(&self, call: &mut Forward<'_>) {
         let (inputs, units) = (self.inputs, self.units);
-        let columns = self.slice(call.slice, units);
+        let (columns, first) = match &self.band {
+            // The output is the band's.
+            Some(band) => (band.clone(), 0),
+            None => {
+                let columns = self.slice(call.slice, units);
+                (columns.clone(), columns.start)
+            }
+        };
         if columns.is_empty() {
             return;
         }
@@ -189,7 +227,7 @@ impl Op for Dense {
             inputs,
             rows(call.inputs[0], inputs),
             &packed[columns.start * inputs..],
-            &mut call.output[columns.start..],
+            &mut call.output[first..],
             units,
             false,
             Some(&call.parameters[self.kernel_len()..][columns]),
@@ -277,22 +315,23 @@ impl Op for Dense {
         let (inputs, units) = (self.inputs, self.units);
         let (first, last) = (part.start / units, (part.end / units).min(inputs));
         let width = last - first;
+        let stride = sample_stride(width);
         let (d_kernel, d_bias) = d_parameters.split_at_mut(width * units);
         let mut samples = 0;
         for i in 0..batch.shards() {
             let shard = batch.shard(i);
             for x in shard.input.chunks_exact(inputs) {
-                scratch[samples * width..][..width].copy_from_slice(&x[first..last]);
+                scratch[samples * stride..][..width].copy_from_slice(&x[first..last]);
                 samples += 1;
             }
         }
-        let (x, scratch) = scratch.split_at_mut(samples * width);
+        let (x, scratch) = scratch.split_at_mut(samples * stride);
         let (d_output, packed) = gathered.split_at(samples * units);
         kernels.gemm_packed(
             width,
             units,
             samples,
-            transposed(x, width),
+            transposed(x, stride),
             packed,
             d_kernel,
             units,
@@ -310,7 +349,7 @@ impl Op for Dense {
         let (rows, units) = (self.block_rows(), self.units);
         (
             samples * units + packed_len(samples, units, lanes),
-            samples * rows + gemm_scratch_len(rows, units, samples, lanes),
+            samples * sample_stride(rows) + gemm_scratch_len(rows, units, samples, lanes),
         )
     }
 

@@ -1,4 +1,4 @@
-//! A prediction of one sample by several threads: wide convolutions are cut into bands of rows.
+//! A prediction of one sample by several threads: wide convolutions are cut into bands of rows, wide dense layers of columns.
 
 use super::shard::Shard;
 use super::{Batch, Shared};

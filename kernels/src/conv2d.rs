@@ -480,21 +480,35 @@ fn pad_bias(bias: &[f32], channels: usize, section: &mut [f32]) {
 }
 
 /// Copies a sample into the padded image, in rows of `row_len`: zeros around it, what no tap reads left out.
-///
-/// # Safety
-/// `image` may be read for the sample; `padded` may be written for `len` values, which hold the padded image's rows.
-#[inline(always)]
-unsafe fn pad(conv: &Conv2dShape, image: *const f32, padded: *mut f32, row_len: usize, len: usize) {
+fn pad(conv: &Conv2dShape, image: &[f32], padded: &mut [f32], row_len: usize) {
     let (rows, columns) = conv.visible();
-    // SAFETY: `visible` keeps both sides of every copied row inside their images.
-    unsafe {
-        padded.write_bytes(0, len);
-        for y in 0..rows {
-            let from = image.add(y * conv.width * conv.in_channels);
-            let to = padded.add((y + conv.pad_top) * row_len + conv.pad_left * conv.in_channels);
-            std::ptr::copy_nonoverlapping(from, to, columns * conv.in_channels);
+    let (left, len) = (conv.pad_left * conv.in_channels, columns * conv.in_channels);
+    let mut rows = image.chunks_exact(conv.width * conv.in_channels).take(rows);
+    for (y, to) in padded.chunks_mut(row_len).enumerate() {
+        let row = (y >= conv.pad_top).then(|| rows.next()).flatten();
+        match row {
+            Some(row) if len > 0 => {
+                to[..left].fill(0.0);
+                to[left..][..len].copy_from_slice(&row[..len]);
+                to[left + len..].fill(0.0);
+            }
+            _ => to.fill(0.0),
         }
     }
+}
+
+/// Each sample's image, output and codes; empty codes where there are none.
+fn samples<'a>(
+    block: &ConvBlock,
+    input: &'a [f32],
+    output: &'a mut [f32],
+    codes: &'a mut [u8],
+) -> impl Iterator<Item = (&'a [f32], &'a mut [f32], &'a mut [u8])> {
+    let mut codes = codes.chunks_mut(block.output_len());
+    input
+        .chunks_exact(block.conv.input_len())
+        .zip(output.chunks_exact_mut(block.output_len()))
+        .map(move |(image, output)| (image, output, codes.next().unwrap_or_default()))
 }
 
 /// The way back: the padded image's pixels to the sample, 0 where no tap read it.

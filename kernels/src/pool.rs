@@ -90,6 +90,22 @@ pub(crate) struct Rows {
     pub(crate) bias: Bias,
 }
 
+impl Rows {
+    /// Where N rows from `y0` on stand.
+    ///
+    /// # Safety
+    /// The ring holds them.
+    #[inline(always)]
+    unsafe fn starts<const N: usize>(&self, y0: usize) -> [*const f32; N] {
+        let mut starts = [self.start; N];
+        for r in 0..N {
+            // SAFETY: row y0 + r stands in its slot.
+            starts[r] = unsafe { self.start.add(((y0 + r) % self.slots) * self.row_len) };
+        }
+        starts
+    }
+}
+
 /// One value a channel, or 0 for all.
 ///
 /// It is added after the maximum is known: before, two pixels that differ by less than the sum's last digit would
@@ -349,11 +365,8 @@ unsafe fn inner_windows<
     let (y0, _) = pool.rows(oy);
     let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
     let first_code = s.splat(first_code as f32);
-    let mut starts = [rows.start; ROWS];
-    for r in 0..ROWS {
-        // SAFETY: row y0 + r stands in its slot.
-        starts[r] = unsafe { rows.start.add(((y0 + r) % rows.slots) * rows.row_len) };
-    }
+    // SAFETY: the rows are ROWS.
+    let starts = unsafe { rows.starts::<ROWS>(y0) };
     for ox in first..end {
         let from = (ox * pool.stride_width - pool.pad_left) * rows.pixel_len;
         let mut c = 0;
@@ -407,11 +420,8 @@ unsafe fn inner_maxima<S: Simd, const RELU: bool>(
     end: usize,
 ) {
     let (y0, _) = pool.rows(oy);
-    let mut starts = [rows.start; 3];
-    for r in 0..3 {
-        // SAFETY: row y0 + r stands in its slot.
-        starts[r] = unsafe { rows.start.add(((y0 + r) % rows.slots) * rows.row_len) };
-    }
+    // SAFETY: the rows are three.
+    let starts = unsafe { rows.starts::<3>(y0) };
     let mut c = 0;
     while c + S::LANES <= pool.channels {
         // SAFETY: the windows' pixels lie in the rows; LANES channels from c lie inside each, and inside pixel ox of output.

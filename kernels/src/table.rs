@@ -443,11 +443,13 @@ kernels! {
         assert_eq!(recurrent_kernel.len(), shape.units * 4 * shape.units);
         assert_eq!(packed.len(), shape.forward_len(kernels.lanes()));
     }
-    /// [`Kernels::lstm_forward`].
+    /// The output of all steps: `input` is [rows, steps, inputs], `packed` [`Kernels::lstm_pack`]'s, `bias` [4 units], `output`
+    /// [rows, steps, units], or [rows, units] without sequences. `workspace` takes what the backward pass needs, rows *
+    /// [`LstmShape::workspace_len`], or in a prediction, for which nothing is kept, rows * [`LstmShape::states_len`], of any content.
     ///
     /// # Panics
-    /// Where a length is not the shape's.
-    fn lstm_steps(
+    /// Where a slice has another length, or the layer no steps.
+    fn lstm_forward(
         shape: LstmShape,
         rows: usize,
         input: &[f32],

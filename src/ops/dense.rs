@@ -66,10 +66,7 @@ impl Dense {
 
     /// A slice's share of `columns`.
     fn slice(&self, slice: usize, columns: usize) -> Range<usize> {
-        let width = columns
-            .div_ceil(self.slices())
-            .next_multiple_of(SLICE_COLUMNS);
-        columns.min(slice * width)..columns.min((slice + 1) * width)
+        share(columns, slice, self.slices())
     }
 
     /// The gradient before the activation: kept in the workspace where there is an activation.
@@ -86,6 +83,12 @@ impl Dense {
         self.activation = activation;
         self
     }
+}
+
+/// Part `i` of `count` nearly equal parts of the columns, whole panels each but the last; the last ones may be empty.
+fn share(columns: usize, i: usize, count: usize) -> Range<usize> {
+    let width = columns.div_ceil(count).next_multiple_of(SLICE_COLUMNS);
+    columns.min(i * width)..columns.min((i + 1) * width)
 }
 
 /// Row-major rows x columns.
@@ -190,19 +193,16 @@ impl Op for Dense {
         if count < 2 || self.kernel_len() < SLICED {
             return Vec::new();
         }
-        let width = self.units.div_ceil(count).next_multiple_of(SLICE_COLUMNS);
-        (0..self.units)
-            .step_by(width)
-            .map(|first| {
-                let columns = first..self.units.min(first + width);
-                Band {
-                    op: Box::new(Self {
-                        band: Some(columns.clone()),
-                        ..self.clone()
-                    }),
-                    input: 0..self.inputs,
-                    output: columns,
-                }
+        (0..count)
+            .map(|i| share(self.units, i, count))
+            .filter(|columns| !columns.is_empty())
+            .map(|columns| Band {
+                op: Box::new(Self {
+                    band: Some(columns.clone()),
+                    ..self.clone()
+                }),
+                input: 0..self.inputs,
+                output: columns,
             })
             .collect()
     }

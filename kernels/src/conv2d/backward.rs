@@ -6,6 +6,7 @@ use super::{
     ConvBlock, Sections, crop, input_gradient, narrow_gradient, pad, transpose, weight_gradient,
 };
 use crate::simd::Simd;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// Where backward's intermediate values stand in its scratch.
 pub(crate) struct Scratch {
@@ -132,7 +133,9 @@ pub(crate) unsafe fn backward<S: Simd>(
             let mut image = input.as_ptr().add(n * conv.input_len());
             if !sections.in_place.0 {
                 let padded = start.add(sections.image);
-                pad(conv, image, padded, padded_row_len, padded_len);
+                let image_of = from_raw_parts(image, conv.input_len());
+                let to = from_raw_parts_mut(padded, padded_len);
+                pad(conv, image_of, to, padded_row_len);
                 image = padded.cast_const();
             }
             let mut d_image = std::ptr::null_mut();
@@ -189,9 +192,8 @@ pub(crate) unsafe fn backward<S: Simd>(
                 }
                 sample_codes = padded;
             }
-            let rows = pool.out_height;
             pooled_gradient(
-                s, block, &pool, rows, channels, output, d_output, gradient, d_bias,
+                s, block, &pool, channels, output, d_output, gradient, d_bias,
             );
             let mut y0 = 0;
             while y0 < conv.out_height {

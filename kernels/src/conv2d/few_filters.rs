@@ -9,7 +9,7 @@
 //! ```
 
 use super::planes::Planes;
-use super::{ConvAlgorithm, ConvBlock, fast_rows};
+use super::{ConvAlgorithm, ConvBlock, fast_rows, pad, samples};
 use crate::simd::Simd;
 use crate::table::Kernels;
 
@@ -30,15 +30,16 @@ pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
 pub struct FewFilters {
     block: ConvBlock,
     lanes: usize,
+    packed_len: usize,
     /// Values of a row of the padded image, whole registers.
-    pub(super) row_len: usize,
+    row_len: usize,
     /// Rows of the padded image.
     padded_rows: usize,
     /// For rows by Winograd: rows of the sums that they read.
-    pub(super) sums: Option<usize>,
+    sums: Option<usize>,
     /// Rows of the map that are computed together.
     step: usize,
-    pub(super) planes: Planes,
+    planes: Planes,
 }
 
 impl FewFilters {
@@ -56,6 +57,7 @@ impl FewFilters {
         Self {
             block: *block,
             lanes,
+            packed_len: block.packed_len(lanes),
             row_len: (width + conv.kernel_width - 1).next_multiple_of(lanes),
             padded_rows,
             sums,
@@ -84,26 +86,6 @@ impl FewFilters {
     pub(super) fn scratch_len(&self) -> usize {
         self.lens().iter().sum()
     }
-
-    /// Copies a sample into the padded image.
-    fn pad(&self, image: &[f32], padded: &mut [f32]) {
-        let conv = &self.block.conv;
-        let (rows, columns) = conv.visible();
-        let top = self.planes.above + conv.pad_top;
-        let mut rows = image.chunks_exact(conv.width).take(rows);
-        for (y, to) in padded.chunks_exact_mut(self.row_len).enumerate() {
-            let row = if y < top { None } else { rows.next() };
-            let Some(row) = row else {
-                to.fill(0.0);
-                continue;
-            };
-            let (before, to) = to.split_at_mut(conv.pad_left.min(self.row_len));
-            let (to, after) = to.split_at_mut(columns);
-            before.fill(0.0);
-            to.copy_from_slice(&row[..columns]);
-            after.fill(0.0);
-        }
-    }
 }
 
 /// See [`Kernels::conv_block_forward`], whose checks hold.
@@ -124,13 +106,10 @@ pub(super) fn forward(
     let (padded, scratch) = scratch.split_at_mut(padded);
     let (sums, scratch) = scratch.split_at_mut(sums);
     let ring = &mut scratch[..ring];
-    let mut codes = codes.chunks_mut(pool.output_len());
-    for (image, output) in input
-        .chunks_exact(conv.input_len())
-        .zip(output.chunks_exact_mut(pool.output_len()))
-    {
-        let codes = codes.next().unwrap_or(&mut []);
-        layout.pad(image, padded);
+    let padding = above * layout.row_len;
+    padded[..padding].fill(0.0);
+    for (image, output, codes) in samples(block, input, output, codes) {
+        pad(conv, image, &mut padded[padding..], layout.row_len);
         // Rows of the map are counted from the first step's on, which may begin above the map.
         let (mut done, mut summed) = (0, 0);
         for oy in 0..pool.out_height {
@@ -239,7 +218,7 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
 ) {
     let (conv, planes) = (&layout.block.conv, &layout.planes);
     let [padded_len, sums_len, ring_len] = layout.lens();
-    assert!(layout.lanes == S::LANES && packed.len() == layout.block.packed_len(S::LANES));
+    assert!(layout.lanes == S::LANES && packed.len() == layout.packed_len);
     assert!(image.len() >= if WINOGRAD { sums_len } else { padded_len });
     assert!(ring.len() >= ring_len);
     let slot = row % planes.slots * planes.slot_len;

@@ -4,6 +4,7 @@ use super::pack::{BLOCK, Packed};
 use super::{ConvBlock, Sections, direct, one_channel, pad, pad_bias};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// Where forward's intermediate values stand in its scratch.
 pub(crate) struct Scratch {
@@ -109,7 +110,8 @@ unsafe fn sample<S: Simd>(
     unsafe {
         if !conv.is_inside() {
             len = conv.padded_width() * conv.in_channels;
-            pad(conv, image, padded, len, conv.padded_height() * len);
+            let to = from_raw_parts_mut(padded, conv.padded_height() * len);
+            pad(conv, from_raw_parts(image, conv.input_len()), to, len);
             image = padded;
         }
         let mut c = 0;

@@ -40,18 +40,17 @@ pub(super) fn band_rows(conv: &Conv2dShape) -> usize {
     (160 / conv.out_width).clamp(1, conv.out_height)
 }
 
-/// The gradient before the activation on `rows` rows of the pooled grid, channels padded with zeros to `channels`, and
+/// The gradient before the activation on the pooled grid, channels padded with zeros to `channels`, and
 /// its sums: `gradient[p, c]`, `d_bias[c] += sum over p`.
 ///
 /// # Safety
-/// `output` and `d_output` may be read for the rows, `gradient` written for `rows * out_width * channels` values,
+/// `output` and `d_output` may be read for the sample, `gradient` written for `out_height * out_width * channels` values,
 /// `d_bias` for `channels`; `channels` is the multiple of the lanes that follows the block's channels.
 #[inline(always)]
 pub(super) unsafe fn pooled_gradient<S: Simd>(
     s: S,
     block: &ConvBlock,
     pool: &PoolShape,
-    rows: usize,
     channels: usize,
     output: *const f32,
     d_output: *const f32,
@@ -61,7 +60,7 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
     let mut c = 0;
     while c < channels {
         let n = S::LANES.min(pool.channels - c);
-        for oy in 0..rows {
+        for oy in 0..pool.out_height {
             let mut sum = s.zero();
             for p in oy * pool.out_width..(oy + 1) * pool.out_width {
                 let at = p * pool.channels + c;

@@ -10,9 +10,10 @@
 //! ```
 
 use super::{Conv2dShape, ConvBlock};
-use crate::activation::activation_gradient;
+use crate::activation;
 use crate::pool::PoolShape;
 use crate::simd::Simd;
+use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 /// What one pooled row's gradients are read from and added to.
 #[derive(Clone, Copy)]
@@ -64,23 +65,19 @@ pub(super) unsafe fn add_pooled_row<S: Simd>(
 ) {
     let conv = &block.conv;
     let len = pool.out_width * pool.channels;
-    for i in (0..len).step_by(S::LANES) {
-        let n = S::LANES.min(len - i);
-        // SAFETY: n values from i lie in the row.
-        unsafe {
-            let (y, g) = if n == S::LANES {
-                (s.load(from.output.add(i)), s.load(from.d_output.add(i)))
-            } else {
-                let y = s.load_partial(from.output.add(i), n);
-                (y, s.load_partial(from.d_output.add(i), n))
-            };
-            let g = activation_gradient(s, block.activation, y, g);
-            if n == S::LANES {
-                s.store(from.gradient.add(i), g);
-            } else {
-                s.store_partial(from.gradient.add(i), g, n);
-            }
-        }
+    // SAFETY: the sources hold the row, and its gradient has a place of its own.
+    unsafe {
+        let (y, d_y) = (
+            from_raw_parts(from.output, len),
+            from_raw_parts(from.d_output, len),
+        );
+        activation::backward(
+            s,
+            block.activation,
+            y,
+            d_y,
+            from_raw_parts_mut(from.gradient, len),
+        );
     }
     let wide = conv.run() > 4;
     let mut ky = 0;

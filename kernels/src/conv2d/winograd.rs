@@ -18,7 +18,7 @@
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the points' effect: Barabasz, Anderson,
 //! Soodhalter and Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020.
 
-use super::{Conv2dShape, ConvAlgorithm, ConvBlock, Sections, fast_rows, pad_bias};
+use super::{Conv2dShape, ConvAlgorithm, ConvBlock, Sections, fast_rows, pad_bias, samples};
 use crate::activation::Activation;
 use crate::gemm::{Matrix, gemm_scratch_len, packed_len, panel_width};
 use crate::simd::Simd;
@@ -231,12 +231,7 @@ pub(super) fn forward(
     let padded_bias = &mut before[layout.bias..];
     pad_bias(bias, filters.next_multiple_of(kernels.lanes()), padded_bias);
     let point_len = packed_len(depth, filters, kernels.lanes());
-    let mut codes = codes.chunks_mut(pool.output_len());
-    for (image, output) in input
-        .chunks_exact(conv.input_len())
-        .zip(output.chunks_exact_mut(pool.output_len()))
-    {
-        let codes = codes.next().unwrap_or(&mut []);
+    for (image, output, codes) in samples(block, input, output, codes) {
         let mut pooled = 0;
         for first in (0..tiles.rows).step_by(tiles.band) {
             let rows = tiles.band.min(tiles.rows - first);

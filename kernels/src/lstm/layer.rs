@@ -29,27 +29,6 @@ impl Kernels {
         self.gemm_pack(gates, shape.inputs, transposed, input);
     }
 
-    /// The output of all steps: `input` is [rows, steps, inputs], `bias` [4 units], `output` [rows, steps, units], or
-    /// [rows, units] without sequences.
-    ///
-    /// `workspace` takes what the backward pass needs, rows * [`LstmShape::workspace_len`], or in a prediction, for which nothing is
-    /// kept, rows * [`LstmShape::states_len`]; what was in it does not matter.
-    ///
-    /// # Panics
-    /// Where a slice has another length, or the layer no steps.
-    pub fn lstm_forward(
-        &self,
-        shape: LstmShape,
-        rows: usize,
-        input: &[f32],
-        packed: &[f32],
-        bias: &[f32],
-        output: &mut [f32],
-        workspace: &mut [f32],
-    ) {
-        self.lstm_steps(shape, rows, input, packed, bias, output, workspace);
-    }
-
     /// The gradients, all set, not added to: `d_input` [rows, steps, inputs] where it is asked for, `d_kernel`,
     /// `d_recurrent_kernel` and `d_bias` as the weights.
     ///

@@ -200,7 +200,7 @@ pub struct Band {
     pub op: Box<dyn Op>,
     /// What it reads of the operation's one input.
     pub input: Range<usize>,
-    /// What it writes of the output.
+    /// What it writes of the output, or of each of its rounds.
     pub output: Range<usize>,
 }
 
@@ -230,11 +230,17 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// The operation in up to `count` bands, which together write the output in order, all of one length but for the last;
+    /// The operation in up to `count` bands, which together write the output, or each of its [`rounds`](Self::rounds), in order, all of one length but for the last;
     /// none where it is not worth a second thread or cannot be cut. For predictions of a single sample.
     fn bands(&self, count: usize) -> Vec<Band> {
         let _ = count;
         Vec::new()
+    }
+
+    /// The steps that a band's output comes in, one behind another, because each reads all of the last one's: the input is then
+    /// followed by the output of the step before, none for the first, the call's slice says which step it is, and the scratch is a step's to keep.
+    fn rounds(&self) -> usize {
+        1
     }
 
     /// Into how many slices forward and backward can be cut, each of which reads a part of the weights that stays in cache

@@ -17,6 +17,7 @@
 
 mod pack;
 mod panels;
+mod row;
 mod tile;
 
 pub(crate) use pack::pack;

@@ -8,104 +8,20 @@
 //!
 //! Forward, a step at a time: the weights are packed so that a tile (3 rows x 4 registers with 16 registers, 6 x 4 with
 //! 32) has the four gates of the same units; input and recurrent products and the bias meet in its accumulators, and the
-//! cell is updated there. The input product is not done for all steps ahead: z would travel to memory and back, and with few
-//! inputs that costs more than the product.
+//! cell is updated there. The input product is done for all steps ahead where there is one row, which then reads W once for several
+//! steps; of more rows z would travel to memory and back, and with few inputs that costs more than the product.
 //!
 //! Backward: the gates are replaced in place by dz, so that every weight gradient is one product over all rows and
 //! steps; d h_{t-1} = dz_t U^T is a product a step.
 
 mod layer;
+mod shape;
+mod step;
 
-use crate::gemm::{gemm_scratch_len, packed_len};
 use crate::math;
 use crate::simd::Simd;
-
-/// The sizes of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LstmShape {
-    /// Time steps, at least 1.
-    pub steps: usize,
-    /// Features of an input step.
-    pub inputs: usize,
-    /// Units: the size of h and c.
-    pub units: usize,
-    /// True where the output is every h_t, false where it is the last (Keras' `return_sequences`).
-    pub sequences: bool,
-}
-
-impl LstmShape {
-    fn gates(&self) -> usize {
-        4 * self.units
-    }
-
-    /// Length of W and U by groups of LANES units: `[group][inputs + units][gate][LANES]`.
-    pub(crate) fn forward_len(&self, lanes: usize) -> usize {
-        self.units.div_ceil(lanes) * (self.inputs + self.units) * 4 * lanes
-    }
-
-    fn recurrent_len(&self, lanes: usize) -> usize {
-        packed_len(self.gates(), self.units, lanes)
-    }
-
-    /// Length of the packed weights: for the forward pass, then U^T, then W^T.
-    pub fn packed_len(&self, lanes: usize) -> usize {
-        self.forward_len(lanes)
-            + self.recurrent_len(lanes)
-            + packed_len(self.gates(), self.inputs, lanes)
-    }
-
-    /// Values a row that the forward pass keeps for the backward pass: gates, cells and the state before each step. The
-    /// same for any number of lanes.
-    pub fn workspace_len(&self, _lanes: usize) -> usize {
-        6 * self.units * self.steps
-    }
-
-    /// Values a row of a workspace in which nothing is kept for a backward pass: one cell, and the states before and behind a step.
-    pub fn states_len(&self) -> usize {
-        3 * self.units
-    }
-
-    /// Values of a row of the output.
-    pub fn output_len(&self) -> usize {
-        self.units * if self.sequences { self.steps } else { 1 }
-    }
-
-    /// Scratch of the backward pass: d h and d c of a step, and that of its products.
-    pub fn backward_scratch_len(&self, rows: usize, lanes: usize) -> usize {
-        let (gates, all) = (self.gates(), rows * self.steps);
-        let products = [
-            gemm_scratch_len(rows, self.units, gates, lanes),
-            gemm_scratch_len(self.inputs, gates, all, lanes),
-            gemm_scratch_len(self.units, gates, all, lanes),
-            gemm_scratch_len(all, self.inputs, gates, lanes),
-        ];
-        2 * rows * self.units + products.into_iter().max().unwrap_or(0)
-    }
-
-    /// # Panics
-    /// Where a slice has not the length that the shape says.
-    pub(crate) fn check_forward(
-        &self,
-        rows: usize,
-        lanes: usize,
-        input: &[f32],
-        packed: &[f32],
-        bias: &[f32],
-        output: &[f32],
-        workspace: &[f32],
-    ) {
-        assert!(self.steps > 0, "an LSTM of no steps");
-        assert_eq!(input.len(), rows * self.steps * self.inputs);
-        assert_eq!(packed.len(), self.packed_len(lanes));
-        assert_eq!(bias.len(), self.gates());
-        assert_eq!(output.len(), rows * self.output_len());
-        assert!(
-            [self.workspace_len(lanes), self.states_len()]
-                .map(|len| rows * len)
-                .contains(&workspace.len())
-        );
-    }
-}
+pub use shape::LstmShape;
+pub(crate) use step::step;
 
 /// The parts of a workspace. To be kept: gates `[rows, steps, 4 units]`, cells and states `[rows, steps, units]`. Else: cells
 /// `[rows, units]` and states `[2, rows, units]`.
@@ -239,6 +155,11 @@ pub(crate) unsafe fn forward<S: Simd>(
         for row in 0..rows {
             workspace.before(row, 0).write_bytes(0, units);
         }
+        let ahead = rows == 1 && !workspace.gates.is_null();
+        if ahead {
+            let z = workspace.gates;
+            multiply_inputs(s, shape, input.as_ptr(), packed.as_ptr(), bias, z);
+        }
         for step in 0..steps {
             for group in 0..units.div_ceil(S::LANES) {
                 let first = group * S::LANES;
@@ -253,6 +174,7 @@ pub(crate) unsafe fn forward<S: Simd>(
                         top,
                         first,
                         width,
+                        ahead,
                     };
                     let (input, bias) = (input.as_ptr(), bias.as_ptr());
                     let output = output.as_mut_ptr();
@@ -277,6 +199,58 @@ pub(crate) unsafe fn forward<S: Simd>(
     }
 }
 
+/// `z[step][4 units] = bias + x_t W` for all steps of one row, several of which share what is read of W.
+///
+/// # Safety
+/// The pointers hold what the shape reaches in one row.
+#[inline(always)]
+unsafe fn multiply_inputs<S: Simd>(
+    s: S,
+    shape: LstmShape,
+    input: *const f32,
+    packed: *const f32,
+    bias: &[f32],
+    z: *mut f32,
+) {
+    let LstmShape { inputs, units, .. } = shape;
+    for first in (0..units).step_by(S::LANES) {
+        let width = S::LANES.min(units - first);
+        let mut step = 0;
+        while step < shape.steps {
+            // SAFETY: the caller's promise; steps and units stay below their sizes.
+            unsafe {
+                let x = input.add(step * inputs);
+                let packed = packed.add(first * 4 * (inputs + units));
+                let z = z.add(step * 4 * units + first);
+                let mut start = [s.zero(); 4];
+                for gate in 0..4 {
+                    start[gate] = get(s, bias.as_ptr().add(gate * units + first), width);
+                }
+                if shape.steps - step >= AHEAD {
+                    let mut sums = [start; AHEAD];
+                    multiply(s, &mut sums, inputs, x, inputs, packed);
+                    for r in 0..AHEAD {
+                        for gate in 0..4 {
+                            put(s, z.add((r * 4 + gate) * units), sums[r][gate], width);
+                        }
+                    }
+                    step += AHEAD;
+                } else {
+                    let mut sums = [start];
+                    multiply(s, &mut sums, inputs, x, inputs, packed);
+                    for gate in 0..4 {
+                        put(s, z.add(gate * units), sums[0][gate], width);
+                    }
+                    step += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Steps that share what is read of W: with 4 gates, as many as 16 registers hold.
+const AHEAD: usize = 3;
+
 /// `width` units from `first` on, in rows from `top` on, at one step.
 #[derive(Clone, Copy)]
 struct Cell {
@@ -285,6 +259,8 @@ struct Cell {
     top: usize,
     first: usize,
     width: usize,
+    /// True where bias and input product stand in the gates' place.
+    ahead: bool,
 }
 
 impl Cell {
@@ -308,6 +284,7 @@ impl Cell {
             top,
             first,
             width,
+            ahead,
         } = self;
         let LstmShape {
             steps,
@@ -315,46 +292,40 @@ impl Cell {
             units,
             sequences,
         } = shape;
-        let full = width == S::LANES;
         // SAFETY: the caller's promise.
         unsafe {
             let mut sums = [[s.zero(); 4]; R];
+            let start = match ahead {
+                true => workspace.gates.add(step * 4 * units).cast_const(),
+                false => bias,
+            };
             for gate in 0..4 {
-                let from = bias.add(gate * units + first);
-                let bias = if full {
-                    s.load(from)
-                } else {
-                    s.load_partial(from, width)
-                };
+                let start = get(s, start.add(gate * units + first), width);
                 for r in 0..R {
-                    sums[r][gate] = bias;
+                    sums[r][gate] = start;
                 }
             }
-            let x = input.add((top * steps + step) * inputs);
-            let packed = multiply(s, &mut sums, inputs, x, steps * inputs, packed);
+            let packed = if ahead {
+                packed.add(inputs * 4 * S::LANES)
+            } else {
+                let x = input.add((top * steps + step) * inputs);
+                multiply(s, &mut sums, inputs, x, steps * inputs, packed)
+            };
             if step > 0 {
                 let h = workspace.before(top, step);
                 multiply(s, &mut sums, units, h, workspace.row_len, packed);
             }
             for r in 0..R {
                 let at = (top + r) * steps + step;
-                let i = math::sigmoid(s, sums[r][0]);
-                let f = math::sigmoid(s, sums[r][1]);
-                let g = math::tanh(s, sums[r][2]);
-                let o = math::sigmoid(s, sums[r][3]);
-                let gates = [i, f, g, o];
                 let cell_at = workspace.cell(top + r, step).add(first);
-                let mut c = s.mul(i, g);
-                if step > 0 {
-                    let from = workspace.cell(top + r, step - 1).add(first);
-                    let old = if full {
-                        s.load(from)
-                    } else {
-                        s.load_partial(from, width)
-                    };
-                    c = s.mul_add(f, old, c);
-                }
-                let h = s.mul(o, math::tanh(s, c));
+                let old = match step {
+                    0 => None,
+                    _ => {
+                        let from = workspace.cell(top + r, step - 1).add(first);
+                        Some(get(s, from, width))
+                    }
+                };
+                let (gates, c, h) = update(s, sums[r], old);
                 if !workspace.gates.is_null() {
                     for gate in 0..4 {
                         let to = workspace.gates.add(at * 4 * units + gate * units + first);
@@ -373,6 +344,21 @@ impl Cell {
             }
         }
     }
+}
+
+/// The gates, the cell and the state from z and the cell before, if there was one.
+#[inline(always)]
+fn update<S: Simd>(s: S, z: [S::F; 4], old: Option<S::F>) -> ([S::F; 4], S::F, S::F) {
+    let i = math::sigmoid(s, z[0]);
+    let f = math::sigmoid(s, z[1]);
+    let g = math::tanh(s, z[2]);
+    let o = math::sigmoid(s, z[3]);
+    let mut c = s.mul(i, g);
+    if let Some(old) = old {
+        c = s.mul_add(f, old, c);
+    }
+    let h = s.mul(o, math::tanh(s, c));
+    ([i, f, g, o], c, h)
 }
 
 /// # Safety

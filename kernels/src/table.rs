@@ -1,7 +1,9 @@
 //! The one list of kernels: a name, what it checks, and the body that every instruction set instantiates.
 //!
-//! `kernels!` turns the list into the struct [`Kernels`] (a function pointer an entry), a safe method an entry
+//! `kernels!` (`shells.rs`) turns the list into the struct [`Kernels`] (a function pointer an entry), a safe method an entry
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
+
+mod shells;
 
 use crate::activation::{self, Activation};
 use crate::conv2d::few_filters::{self, FewFilters};
@@ -13,83 +15,8 @@ use crate::lstm::{self, LstmShape};
 use crate::pool::{self, PoolShape};
 use crate::simd::portable::Portable;
 use crate::{math, norm, softmax, update};
+use shells::kernels;
 use std::ops::Range;
-
-macro_rules! kernels {
-    ($(
-        $(#[$doc:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
-            = $($body:ident)::+, where $(|$kernels:ident|)? $check:block
-    )*) => {
-        /// The kernels of one instruction set that this CPU has.
-        pub struct Kernels {
-            isa: Isa,
-            $($name: unsafe fn($($type),*) $(-> $result)?,)*
-        }
-
-        impl Kernels {
-            $(
-                $(#[$doc])*
-                #[inline]
-                pub fn $name(&self, $($argument: $type),*) $(-> $result)? {
-                    $(let $kernels = self;)?
-                    $check
-                    // SAFETY: `self` exists only where the CPU has the shell's target features, and the check
-                    // above is what the body asks of its arguments.
-                    unsafe { (self.$name)($($argument),*) }
-                }
-            )*
-        }
-
-        static PORTABLE: Kernels = {
-            $(
-                unsafe fn $name($($argument: $type),*) $(-> $result)? {
-                    // SAFETY: the caller's promise is handed on.
-                    unsafe { $($body)::+(Portable, $($argument),*) }
-                }
-            )*
-            Kernels { isa: Isa::Portable, $($name,)* }
-        };
-
-        #[cfg(feature = "emulated512")]
-        static EMULATED512: Kernels = {
-            use crate::simd::emulated512::Emulated512;
-            $(
-                unsafe fn $name($($argument: $type),*) $(-> $result)? {
-                    // SAFETY: the caller's promise is handed on.
-                    unsafe { $($body)::+(Emulated512, $($argument),*) }
-                }
-            )*
-            Kernels { isa: Isa::Emulated512, $($name,)* }
-        };
-
-        #[cfg(target_arch = "x86_64")]
-        static AVX2: Kernels = {
-            use crate::simd::avx2::Avx2;
-            $(
-                #[target_feature(enable = "avx2,fma")]
-                unsafe fn $name($($argument: $type),*) $(-> $result)? {
-                    // SAFETY: this shell has the token's features; the caller's promise is handed on.
-                    unsafe { $($body)::+(Avx2::new(), $($argument),*) }
-                }
-            )*
-            Kernels { isa: Isa::Avx2, $($name,)* }
-        };
-
-        #[cfg(target_arch = "x86_64")]
-        static AVX512: Kernels = {
-            use crate::simd::avx512::Avx512;
-            $(
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                unsafe fn $name($($argument: $type),*) $(-> $result)? {
-                    // SAFETY: this shell has the token's features; the caller's promise is handed on.
-                    unsafe { $($body)::+(Avx512::new(), $($argument),*) }
-                }
-            )*
-            Kernels { isa: Isa::Avx512, $($name,)* }
-        };
-    };
-}
 
 impl Kernels {
     /// The kernels of an instruction set, or `None` where this CPU does not have it.
@@ -459,6 +386,24 @@ kernels! {
         workspace: &mut [f32],
     ) = lstm::forward, where |kernels| {
         shape.check_forward(rows, kernels.lanes(), input, packed, bias, output, workspace);
+    }
+    /// One `step` of one row, for the units `first..first + output.len()`, `first` a multiple of 16: `x` [inputs] and the state
+    /// `before` [units] to `output`, `cells` from the last step's to this one's. At step 0 neither `before` nor `cells` is read.
+    ///
+    /// # Panics
+    /// Where a slice has another length.
+    fn lstm_step(
+        shape: LstmShape,
+        step: usize,
+        first: usize,
+        x: &[f32],
+        before: &[f32],
+        packed: &[f32],
+        bias: &[f32],
+        cells: &mut [f32],
+        output: &mut [f32],
+    ) = lstm::step, where |kernels| {
+        shape.check_step(kernels.lanes(), step, first, x, before, packed, bias, cells, output);
     }
     /// One step of [`Kernels::lstm_backward`]: replaces the gates of `step` in the workspace by dz, and in `d_cell` the
     /// gradient of c_t by that of c_{t-1}. `d_state` is that of h_t from the step after; both are [rows, units] and are

@@ -196,6 +196,9 @@ fn sizes_that_cross_blocks() {
         (3000, 3, 16),
         (20, 2100, 40),
         (97, 65, 521),
+        (1, 8, 7600),
+        (1, 300, 1000),
+        (1, 77, 900),
     ];
     for (m, n, k) in sizes {
         for form in 0..3 {
@@ -212,6 +215,57 @@ fn sizes_that_cross_blocks() {
                     bias,
                     activation,
                 });
+            }
+        }
+    }
+}
+
+/// A row on its own takes another way through B, and ends at the same bits as among others.
+#[test]
+fn rows_alone_and_together_are_the_same_bits() {
+    let activation = Activation::LeakyRelu { slope: 0.3 };
+    for (n, k) in [
+        (8, 7600),
+        (300, 1000),
+        (77, 900),
+        (1, 5),
+        (130, 1),
+        (16, 257),
+    ] {
+        const ROWS: usize = 9;
+        let (a, b, bias) = (numbers(ROWS * k, 1), numbers(k * n, 2), numbers(n, 3));
+        let old = numbers(ROWS * n, 4);
+        for kernels in Kernels::available() {
+            let lanes = kernels.lanes();
+            let packed = set(gemm::packed_len(k, n, lanes), |packed| {
+                kernels.gemm_pack(k, n, Matrix::row_major(&b, n), packed);
+            });
+            for accumulate in [false, true] {
+                let product = |rows: std::ops::Range<usize>| {
+                    let mut c = old[rows.start * n..rows.end * n].to_vec();
+                    set(gemm::gemm_scratch_len(ROWS, n, k, lanes), |scratch| {
+                        kernels.gemm_packed(
+                            rows.len(),
+                            n,
+                            k,
+                            Matrix::row_major(&a[rows.start * k..rows.end * k], k),
+                            &packed,
+                            &mut c,
+                            n,
+                            accumulate,
+                            Some(&bias),
+                            activation,
+                            scratch,
+                        );
+                    });
+                    c
+                };
+                let alone: Vec<f32> = (0..ROWS).flat_map(|row| product(row..row + 1)).collect();
+                assert_eq!(
+                    alone,
+                    product(0..ROWS),
+                    "{kernels:?} {n} x {k}, {accumulate}"
+                );
             }
         }
     }

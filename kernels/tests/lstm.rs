@@ -26,6 +26,33 @@ fn oracle_weights(weights: &[Vec<f32>; 3]) -> LstmWeights {
     }
 }
 
+/// Every state of one row, 16 units at a time.
+fn by_units(
+    kernels: &Kernels,
+    shape: LstmShape,
+    input: &[f32],
+    packed: &[f32],
+    bias: &[f32],
+) -> Vec<f32> {
+    let LstmShape { inputs, units, .. } = shape;
+    let mut cells = vec![f32::NAN; units];
+    let (mut states, mut before) = (Vec::new(), vec![f32::NAN; units]);
+    for (step, x) in input.chunks(inputs).enumerate() {
+        let bands: Vec<_> = cells.chunks_mut(16).enumerate().collect();
+        let state: Vec<_> = bands
+            .into_iter()
+            .flat_map(|(i, cells)| {
+                set(cells.len(), |output| {
+                    kernels.lstm_step(shape, step, i * 16, x, &before, packed, bias, cells, output);
+                })
+            })
+            .collect();
+        before.clone_from(&state);
+        states.extend(state);
+    }
+    states
+}
+
 fn check(shape: LstmShape, rows: usize, with_d_input: bool) {
     let LstmShape {
         steps,
@@ -73,6 +100,19 @@ fn check(shape: LstmShape, rows: usize, with_d_input: bool) {
             });
         });
         assert_eq!(predicted, output, "{kernels:?}: nothing kept");
+        for row in 0..rows {
+            let x = &input[row * steps * inputs..][..steps * inputs];
+            let expected = &output[row * shape.output_len()..][..shape.output_len()];
+            let alone = set(shape.output_len(), |output| {
+                set(shape.workspace_len(lanes), |workspace| {
+                    kernels.lstm_forward(shape, 1, x, &packed, &weights[2], output, workspace);
+                });
+            });
+            assert_eq!(alone, expected, "{kernels:?}: a row alone");
+            let states = by_units(kernels, shape, x, &packed, &weights[2]);
+            let last = &states[states.len() - shape.output_len()..];
+            assert_eq!(last, expected, "{kernels:?}: step by step, by units");
+        }
         assert_near(kernels, "output", &output, &trace.output, |_| forward);
         let [mut d_input, mut d_kernel, mut d_recurrent, mut d_bias] = [const { Vec::new() }; 4];
         set(shape.backward_scratch_len(rows, lanes), |scratch| {

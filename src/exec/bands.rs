@@ -1,4 +1,5 @@
-//! A prediction of one sample by several threads: wide convolutions are cut into bands of rows, wide dense layers of columns.
+//! A prediction of one sample by several threads: wide convolutions are cut into bands of rows, wide dense layers
+//! of columns, LSTMs of units.
 
 use super::shard::Shard;
 use super::{Batch, Shared};
@@ -7,6 +8,7 @@ use crate::op::{Band, Forward, RandomKey};
 use rayon::prelude::*;
 use sonograd_kernels::AlignedVec;
 use std::mem::take;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Each step's bands; none for a step that one thread does.
 pub(super) struct Bands(Vec<Vec<Worker>>);
@@ -33,14 +35,46 @@ impl Bands {
 
     /// Predicts a shard's one sample.
     pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard, batch: &dyn Batch) {
-        shard.begin(shared, batch);
-        for (i, workers) in self.0.iter_mut().enumerate() {
-            if workers.is_empty() {
-                shard.predict_step(shared, i);
-            } else {
-                by_bands(shared, shard, i, workers);
+        let this = rayon::current_thread_index();
+        let helpers = self.0.iter().map(Vec::len).max().unwrap_or(0).max(1) - 1;
+        let predicted = &Flag(AtomicBool::new(false));
+        rayon::scope(|scope| {
+            let _end = Raised(predicted);
+            for _ in 0..helpers {
+                scope.spawn(move |_| wait_awake(this, predicted));
             }
+            shard.begin(shared, batch);
+            for (i, workers) in self.0.iter_mut().enumerate() {
+                if workers.is_empty() {
+                    shard.predict_step(shared, i);
+                } else {
+                    by_bands(shared, shard, i, workers);
+                }
+            }
+        });
+    }
+}
+
+/// Looks for work until the flag is raised. A step's bands take microseconds, and a thread of the pool that has found nothing for
+/// as long goes to sleep, from which it takes as long again to wake it. The thread that predicts, `this`, does not wait for itself.
+fn wait_awake(this: Option<usize>, end: &Flag) {
+    while rayon::current_thread_index() != this && !end.0.load(Ordering::Acquire) {
+        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+            std::hint::spin_loop();
         }
+    }
+}
+
+/// In cache lines of its own: those beside it would go from core to core with it.
+#[repr(align(128))]
+struct Flag(AtomicBool);
+
+/// Raises a flag when it goes, also where a kernel panics.
+struct Raised<'a>(&'a Flag);
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
     }
 }
 
@@ -53,17 +87,18 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Wor
     };
     let mut output = take(&mut shard.slots[slots.values[step.output]]);
     let input = &shard.slots[slots.values[step.inputs[0]]];
-    output[..plan.value_lens[step.output]]
-        .par_chunks_mut(longest)
-        .zip(workers)
-        .with_max_len(1)
-        .for_each(|(output, Worker { band, scratch })| {
+    let rounds = step.op.rounds();
+    let len = plan.value_lens[step.output] / rounds;
+    for round in 0..rounds {
+        let (done, rest) = output.split_at_mut(round * len);
+        let before = &done[done.len() - len.min(done.len())..];
+        let run = |(output, Worker { band, scratch }): (&mut [f32], &mut Worker)| {
             band.op.forward(&mut Forward {
                 kernels: shared.kernels,
                 samples: 1,
-                slice: 0,
+                slice: round,
                 training: false,
-                inputs: &[&input[band.input.clone()]],
+                inputs: &[&input[band.input.clone()], before],
                 parameters: &shared.weights.trainable[step.trainable.clone()],
                 state: &shared.weights.state[step.state.clone()],
                 packed: &shared.weights.packed[i],
@@ -74,6 +109,9 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Wor
                 scratch,
                 random: RandomKey::default(),
             });
-        });
+        };
+        let bands = rest[..len].par_chunks_mut(longest).zip(&mut *workers);
+        bands.with_max_len(1).for_each(run);
+    }
     shard.slots[slots.values[step.output]] = output;
 }

@@ -9,8 +9,8 @@ use sonograd_kernels::conv2d::{Conv2dShape, ConvBlock};
 use sonograd_kernels::{Kernels, reference};
 use std::any::Any;
 
-/// Floating-point operations that one thread does sooner than it wakes another: about 20 us.
-const MOST_ALONE: f64 = 2e6;
+/// Floating-point operations that one thread does as fast as two that have to be given their bands: about 4 us.
+const MOST_ALONE: f64 = 4e5;
 
 /// A convolution of stride 1 over height x width x channels; a 1-D convolution has height 1.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ impl Conv2d {
         self
     }
 
-    /// The block's bands of rows, each made an operation by `wrap`; none where a band's work is less than waking a thread.
+    /// The block's bands of rows, each made an operation by `wrap`; none where there is little to do.
     pub(super) fn bands_of(&self, count: usize, wrap: impl Fn(Self) -> Box<dyn Op>) -> Vec<Band> {
         let (conv, rows) = (&self.block.conv, self.block.output_rows());
         if count < 2 || rows < count || self.flops() < MOST_ALONE {

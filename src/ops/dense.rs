@@ -18,6 +18,8 @@ const GRADIENT_BLOCK: usize = 8_192;
 const SLICE_COLUMNS: usize = 32;
 /// Elements of a kernel, 1 MB, from which on it does not stay in a second-level cache by itself.
 const SLICED: usize = 1 << 18;
+/// Elements of a kernel, 256 KB, from which on one sample waits for them.
+const BANDED: usize = 1 << 16;
 /// The fewest rows of the kernel in a task: fewer would read the batch again and again.
 const GRADIENT_ROWS: usize = 64;
 
@@ -188,9 +190,9 @@ impl Op for Dense {
         }
     }
 
-    /// Where one sample's weights stand in no second-level cache, reading them is all that takes time: each thread its columns.
+    /// One sample waits for the weights: each thread reads those of its columns.
     fn bands(&self, count: usize) -> Vec<Band> {
-        if count < 2 || self.kernel_len() < SLICED {
+        if self.kernel_len() < BANDED {
             return Vec::new();
         }
         (0..count)

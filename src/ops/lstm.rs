@@ -1,13 +1,19 @@
 //! LSTM over all time steps, as one operation.
 
-use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
+use crate::op::{Backward, Band, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::{Kernels, LstmShape, reference};
+use std::ops::Range;
+
+/// Units of a band: whole registers of every instruction set.
+const BAND_UNITS: usize = 16;
 
 /// An LSTM as Keras': gates i f c o, sigmoid and tanh, states start at 0.
 #[derive(Debug, Clone)]
 pub struct Lstm {
     shape: LstmShape,
+    /// The units that a band of a prediction computes, step by step; none where there are no bands.
+    band: Option<Range<usize>>,
 }
 
 impl Lstm {
@@ -29,6 +35,7 @@ impl Lstm {
                 units,
                 sequences,
             },
+            band: None,
         })
     }
 
@@ -96,10 +103,56 @@ impl Op for Lstm {
         kernels.lstm_pack(self.shape, kernel, &rest[..recurrent], packed);
     }
 
+    /// One sample reads all weights in every step: each thread those of its units. Only every step's output is the next one's state.
+    fn bands(&self, count: usize) -> Vec<Band> {
+        let LstmShape {
+            steps,
+            inputs,
+            units,
+            sequences,
+        } = self.shape;
+        if count < 2 || !sequences {
+            return Vec::new();
+        }
+        let width = units.div_ceil(count).next_multiple_of(BAND_UNITS);
+        (0..units)
+            .step_by(width)
+            .map(|first| {
+                let band = first..units.min(first + width);
+                Band {
+                    op: Box::new(Self {
+                        band: Some(band.clone()),
+                        ..self.clone()
+                    }),
+                    input: 0..steps * inputs,
+                    output: band,
+                }
+            })
+            .collect()
+    }
+
+    fn rounds(&self) -> usize {
+        self.shape.steps
+    }
+
     fn forward(&self, call: &mut Forward<'_>) {
         let (kernel, recurrent) = self.kernel_lens();
         let bias = &call.parameters[kernel + recurrent..];
-        let kept = match call.training {
+        if let Some(band) = &self.band {
+            let inputs = self.shape.inputs;
+            return call.kernels.lstm_step(
+                self.shape,
+                call.slice,
+                band.start,
+                &call.inputs[0][call.slice * inputs..][..inputs],
+                call.inputs[1],
+                call.packed,
+                bias,
+                &mut call.scratch[..band.len()],
+                call.output,
+            );
+        }
+        let kept = match call.training || call.samples == 1 {
             true => call.workspace.len(),
             false => call.samples * self.shape.states_len(),
         };

@@ -1,6 +1,7 @@
 //! The loops around the tile.
 
 use super::pack::pack_tile;
+use super::row::row;
 use super::tile::{Operands, finish, tile_of_rows};
 use super::{Blocks, Matrix, NARROW_ROWS, Panels, panel_columns, panel_width, tile_rows};
 use crate::activation::Activation;
@@ -42,6 +43,10 @@ pub(crate) unsafe fn panels<S: Simd>(
 ) {
     if m == 0 || n == 0 {
         return;
+    }
+    if let (1, Panels::Packed(b)) = (m, b) {
+        // SAFETY: the caller's promise.
+        return unsafe { row(s, n, k, a, b, c, accumulate, bias, activation) };
     }
     let blocks = Blocks::new(m, n, k, S::LANES);
     // A transposed A is copied where several panels read it.

@@ -17,7 +17,7 @@ mod weights;
 use crate::error::{Error, Result};
 use crate::graph::Plan;
 use crate::graph::plan::Slots;
-use crate::op::{BatchView, ShardView};
+use crate::op::{BatchView, MAX_INPUTS, ShardView};
 use crate::optim::Optimizer;
 use crate::random::Random;
 use bands::Bands;
@@ -556,10 +556,13 @@ impl BatchView for StepView<'_> {
         let (shard, step) = (&self.shards[index], &self.plan.steps[self.step]);
         let slots = &self.plan.train;
         let len = |value: usize| self.plan.value_lens[value] * shard.samples;
-        let input = step.inputs[0];
+        let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
+        for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
+            *input = &shard.slots[slots.values[value]][..len(value)];
+        }
         ShardView {
             samples: shard.samples,
-            input: &shard.slots[slots.values[input]][..len(input)],
+            inputs,
             d_output: &shard.slots[slots.gradients[step.output]][..len(step.output)],
             workspace: shard.workspace(self.step),
         }

@@ -185,8 +185,8 @@ pub trait BatchView {
 pub struct ShardView<'a> {
     /// Samples in the slices.
     pub samples: usize,
-    /// The first input.
-    pub input: &'a [f32],
+    /// The inputs, empty behind the last.
+    pub inputs: [&'a [f32]; MAX_INPUTS],
     /// The loss's gradient by the output.
     pub d_output: &'a [f32],
     /// As backward left it.
@@ -198,7 +198,7 @@ pub struct ShardView<'a> {
 pub struct Band {
     /// Computes it, with the whole operation's weights.
     pub op: Box<dyn Op>,
-    /// What it reads of the operation's one input.
+    /// What it reads of the operation's first input, and all of the others.
     pub input: Range<usize>,
     /// What it writes of the output, or of each of its rounds.
     pub output: Range<usize>,

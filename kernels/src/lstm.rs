@@ -315,6 +315,7 @@ impl Cell {
                 let h = workspace.before(top, step);
                 multiply(s, &mut sums, units, h, workspace.row_len, packed);
             }
+            let mut kept = [[s.zero(); 2]; R];
             for r in 0..R {
                 let at = (top + r) * steps + step;
                 let cell_at = workspace.cell(top + r, step).add(first);
@@ -325,7 +326,7 @@ impl Cell {
                         Some(get(s, from, width))
                     }
                 };
-                let (gates, c, h) = update(s, sums[r], old);
+                let (gates, c) = gates_and_cell(s, sums[r], old);
                 if !workspace.gates.is_null() {
                     for gate in 0..4 {
                         let to = workspace.gates.add(at * 4 * units + gate * units + first);
@@ -333,10 +334,18 @@ impl Cell {
                     }
                 }
                 put(s, cell_at, c, width);
+                kept[r] = [gates[3], c];
+            }
+            // The states of all rows behind the cells of all rows: a row's chain of dependences is too long for the next row to
+            // begin before it ends.
+            for r in 0..R {
+                let [o, c] = kept[r];
+                let h = state(s, o, c);
                 if step + 1 < steps {
                     put(s, workspace.before(top + r, step + 1).add(first), h, width);
                 }
                 if sequences {
+                    let at = (top + r) * steps + step;
                     put(s, output.add(at * units + first), h, width);
                 } else if step + 1 == steps {
                     put(s, output.add((top + r) * units + first), h, width);
@@ -346,9 +355,9 @@ impl Cell {
     }
 }
 
-/// The gates, the cell and the state from z and the cell before, if there was one.
+/// The gates i, f, g, o and the cell from z and the cell before, if there was one.
 #[inline(always)]
-fn update<S: Simd>(s: S, z: [S::F; 4], old: Option<S::F>) -> ([S::F; 4], S::F, S::F) {
+fn gates_and_cell<S: Simd>(s: S, z: [S::F; 4], old: Option<S::F>) -> ([S::F; 4], S::F) {
     let i = math::sigmoid(s, z[0]);
     let f = math::sigmoid(s, z[1]);
     let g = math::tanh(s, z[2]);
@@ -357,8 +366,13 @@ fn update<S: Simd>(s: S, z: [S::F; 4], old: Option<S::F>) -> ([S::F; 4], S::F, S
     if let Some(old) = old {
         c = s.mul_add(f, old, c);
     }
-    let h = s.mul(o, math::tanh(s, c));
-    ([i, f, g, o], c, h)
+    ([i, f, g, o], c)
+}
+
+/// h from the gate o and the cell.
+#[inline(always)]
+fn state<S: Simd>(s: S, o: S::F, c: S::F) -> S::F {
+    s.mul(o, math::tanh(s, c))
 }
 
 /// # Safety

@@ -4,7 +4,7 @@
 use super::shard::Shard;
 use super::{Batch, Shared};
 use crate::graph::Plan;
-use crate::op::{Band, Forward, RandomKey};
+use crate::op::{Band, Forward, MAX_INPUTS, RandomKey};
 use rayon::prelude::*;
 use sonograd_kernels::AlignedVec;
 use std::mem::take;
@@ -86,19 +86,25 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Wor
         return;
     };
     let mut output = take(&mut shard.slots[slots.values[step.output]]);
-    let input = &shard.slots[slots.values[step.inputs[0]]];
+    let mut inputs: [&[f32]; MAX_INPUTS + 1] = [&[]; MAX_INPUTS + 1];
+    for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
+        *input = &shard.slots[slots.values[value]][..plan.value_lens[value]];
+    }
     let rounds = step.op.rounds();
     let len = plan.value_lens[step.output] / rounds;
     for round in 0..rounds {
         let (done, rest) = output.split_at_mut(round * len);
-        let before = &done[done.len() - len.min(done.len())..];
+        let mut inputs = inputs;
+        inputs[step.inputs.len()] = &done[done.len() - len.min(done.len())..];
         let run = |(output, Worker { band, scratch }): (&mut [f32], &mut Worker)| {
+            let mut inputs = inputs;
+            inputs[0] = &inputs[0][band.input.clone()];
             band.op.forward(&mut Forward {
                 kernels: shared.kernels,
                 samples: 1,
                 slice: round,
                 training: false,
-                inputs: &[&input[band.input.clone()], before],
+                inputs: &inputs[..=step.inputs.len()],
                 parameters: &shared.weights.trainable[step.trainable.clone()],
                 state: &shared.weights.state[step.state.clone()],
                 packed: &shared.weights.packed[i],

@@ -228,7 +228,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     if whole_batch {
         let view = OneShard(ShardView {
             samples,
-            input: inputs[0],
+            inputs: std::array::from_fn(|i| inputs.get(i).copied().unwrap_or(&[])),
             d_output: &d_output,
             workspace: &workspace,
         });

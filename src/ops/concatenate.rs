@@ -1,9 +1,12 @@
 //! Concatenate along the last axis.
 
+use super::Dense;
 use crate::op::{Backward, Forward, Needs, Op};
 use crate::shape::Shape;
+use std::any::Any;
 
-/// The inputs side by side along the last axis; all other extents are equal.
+/// The inputs side by side along the last axis; all other extents are equal. In front of a dense layer nothing is moved: it reads them
+/// one by one.
 #[derive(Debug, Clone)]
 pub struct Concatenate {
     /// The last extents.
@@ -61,6 +64,13 @@ impl Op for Concatenate {
         Needs::default()
     }
 
+    /// A dense layer reads the inputs where they stand.
+    fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
+        let next: &dyn Any = next;
+        let next = next.downcast_ref::<Dense>()?;
+        Some(Box::new(next.over(&self.widths)?))
+    }
+
     fn forward(&self, call: &mut Forward<'_>) {
         let mut column = 0;
         for (input, &width) in call.inputs.iter().zip(&self.widths) {
@@ -113,6 +123,29 @@ mod tests {
         let op = Concatenate::new(&[&shapes[0], &shapes[1], &shapes[2]]).unwrap();
         assert_eq!(op.output_shape(), Shape::from([2, 9]));
         check::op(&op, &shapes, 3);
+    }
+
+    /// With the dense layer behind it: small, over the whole batch with parts that end inside a block of rows, and cut into slices.
+    #[test]
+    fn gradients_in_front_of_a_dense_layer() {
+        for (widths, units, samples) in [
+            ([3, 1, 5], 4, 3),
+            ([1, 2, 1], 1, 1),
+            ([1300, 70, 2730], 8, 3),
+            ([200, 33, 67], 900, 5),
+        ] {
+            let shapes = widths.map(|width| Shape::from([width]));
+            let joined = Concatenate::new(&[&shapes[0], &shapes[1], &shapes[2]]).unwrap();
+            let dense = Dense::new(&joined.output_shape(), units).unwrap();
+            check::op(&*joined.absorb(&dense).unwrap(), &shapes, samples);
+        }
+        let matrix = Shape::from([2, 3]);
+        let joined = Concatenate::new(&[&matrix, &matrix]).unwrap();
+        assert!(
+            joined
+                .absorb(&Dense::new(&Shape::from([12]), 2).unwrap())
+                .is_none()
+        );
     }
 
     #[test]

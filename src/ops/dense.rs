@@ -1,4 +1,4 @@
-//! Dense layer: x W + b, and the activation that it absorbs.
+//! Dense layer: x W + b, the activation that it absorbs, and the concatenation that absorbs it.
 
 use super::Activate;
 use crate::op::{Backward, Band, BatchView, Forward, Initializer, Needs, Op, Parameter};
@@ -23,10 +23,12 @@ const BANDED: usize = 1 << 16;
 /// The fewest rows of the kernel in a task: fewer would read the batch again and again.
 const GRADIENT_ROWS: usize = 64;
 
-/// y = activation(x W + b) with W of inputs x units.
+/// y = activation(x W + b) with W of inputs x units, where x may stand in several parts: x1 W1 + x2 W2 + b then.
 #[derive(Debug, Clone)]
 pub struct Dense {
     inputs: usize,
+    /// The widths of the parts that x stands in.
+    widths: Vec<usize>,
     units: usize,
     activation: Activation,
     /// The columns that a band of a prediction computes; all where there are no bands.
@@ -47,10 +49,33 @@ impl Dense {
         }
         Ok(Self {
             inputs,
+            widths: vec![inputs],
             units,
             activation: Activation::Linear,
             band: None,
         })
+    }
+
+    /// The same layer over parts of these widths, where they add up to its inputs and it has only one part.
+    pub(super) fn over(&self, widths: &[usize]) -> Option<Self> {
+        let fits = self.widths.len() == 1 && widths.iter().sum::<usize>() == self.inputs;
+        fits.then(|| Self {
+            widths: widths.to_vec(),
+            ..self.clone()
+        })
+    }
+
+    /// The rows of the kernel that each part of x meets.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        self.widths.iter().scan(0, |end, &width| {
+            *end += width;
+            Some(*end - width..*end)
+        })
+    }
+
+    /// Length of the packed kernel of forward.
+    fn forward_len(&self, lanes: usize) -> usize {
+        packed_len(self.inputs, self.units, lanes)
     }
 
     fn kernel_len(&self) -> usize {
@@ -142,18 +167,24 @@ impl Op for Dense {
     }
 
     fn needs(&self, samples: usize, lanes: usize) -> Needs {
-        let (inputs, units) = (self.inputs, self.units);
-        let scratch = [
-            (samples, units, inputs),
-            (samples, inputs, units),
-            (inputs, units, samples),
-        ]
-        .map(|(m, n, k)| gemm_scratch_len(m, n, k, lanes));
+        let units = self.units;
+        let products = self.widths.iter().flat_map(|&width| {
+            [
+                (samples, units, width),
+                (samples, width, units),
+                (width, units, samples),
+            ]
+        });
+        let scratch = products.map(|(m, n, k)| gemm_scratch_len(m, n, k, lanes));
+        let backward = self
+            .widths
+            .iter()
+            .map(|&width| packed_len(units, width, lanes));
         let linear = self.activation == Activation::Linear;
         Needs {
             workspace: if linear { 0 } else { units },
-            scratch: scratch.into_iter().max().unwrap_or(0),
-            packed: packed_len(inputs, units, lanes) + packed_len(units, inputs, lanes),
+            scratch: scratch.max().unwrap_or(0),
+            packed: self.forward_len(lanes) + backward.sum::<usize>(),
             reads_inputs: true,
             reads_output: !linear,
             gradient_block: if self.is_whole_batch() {
@@ -177,10 +208,18 @@ impl Op for Dense {
     }
 
     fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
-        let (inputs, units, kernel) = (self.inputs, self.units, &parameters[..self.kernel_len()]);
-        let (forward, backward) = packed.split_at_mut(packed_len(inputs, units, kernels.lanes()));
-        kernels.gemm_pack(inputs, units, rows(kernel, units), forward);
-        kernels.gemm_pack(units, inputs, transposed(kernel, units), backward);
+        let (units, lanes) = (self.units, kernels.lanes());
+        let (mut forward, mut backward) = packed.split_at_mut(self.forward_len(lanes));
+        for part in self.parts() {
+            let kernel = &parameters[part.start * units..part.end * units];
+            let width = part.len();
+            let (own, rest) = forward.split_at_mut(packed_len(width, units, lanes));
+            kernels.gemm_pack(width, units, rows(kernel, units), own);
+            forward = rest;
+            let (own, rest) = backward.split_at_mut(packed_len(units, width, lanes));
+            kernels.gemm_pack(units, width, transposed(kernel, units), own);
+            backward = rest;
+        }
     }
 
     fn slices(&self) -> usize {
@@ -203,14 +242,14 @@ impl Op for Dense {
                     band: Some(columns.clone()),
                     ..self.clone()
                 }),
-                input: 0..self.inputs,
+                input: 0..self.widths[0],
                 output: columns,
             })
             .collect()
     }
 
     fn forward(&self, call: &mut Forward<'_>) {
-        let (inputs, units) = (self.inputs, self.units);
+        let units = self.units;
         let (columns, first) = match &self.band {
             // The output is the band's.
             Some(band) => (band.clone(), 0),
@@ -222,25 +261,33 @@ impl Op for Dense {
         if columns.is_empty() {
             return;
         }
-        let packed = &call.packed[..packed_len(inputs, units, call.kernels.lanes())];
-        call.kernels.gemm_packed(
-            call.samples,
-            columns.len(),
-            inputs,
-            rows(call.inputs[0], inputs),
-            &packed[columns.start * inputs..],
-            &mut call.output[first..],
-            units,
-            false,
-            Some(&call.parameters[self.kernel_len()..][columns]),
-            self.activation,
-            call.scratch,
-        );
+        let bias = &call.parameters[self.kernel_len()..][columns.clone()];
+        let mut packed = call.packed;
+        for (i, &width) in self.widths.iter().enumerate() {
+            let last = i + 1 == self.widths.len();
+            call.kernels.gemm_packed(
+                call.samples,
+                columns.len(),
+                width,
+                rows(call.inputs[i], width),
+                &packed[columns.start * width..packed_len(width, units, call.kernels.lanes())],
+                &mut call.output[first..],
+                units,
+                i > 0,
+                (i == 0).then_some(bias),
+                if last {
+                    self.activation
+                } else {
+                    Activation::Linear
+                },
+                call.scratch,
+            );
+            packed = &packed[packed_len(width, units, call.kernels.lanes())..];
+        }
     }
 
     fn backward(&self, call: &mut Backward<'_>) {
-        let (inputs, units, samples, kernels) =
-            (self.inputs, self.units, call.samples, call.kernels);
+        let (units, samples, kernels) = (self.units, call.samples, call.kernels);
         let is_first = call.slice == 0;
         if is_first && self.activation != Activation::Linear {
             kernels.activation_backward(
@@ -253,39 +300,45 @@ impl Op for Dense {
         let d_output = self.before_activation(call.d_output, call.workspace);
         if is_first && !self.is_whole_batch() {
             let (d_kernel, d_bias) = call.d_parameters.split_at_mut(self.kernel_len());
-            let x = transposed(call.inputs[0], inputs);
             let d_y = rows(d_output, units);
-            kernels.gemm(
-                inputs,
-                units,
-                samples,
-                x,
-                d_y,
-                d_kernel,
-                units,
-                false,
-                call.scratch,
-            );
+            for (x, part) in call.inputs.iter().zip(self.parts()) {
+                let width = part.len();
+                kernels.gemm(
+                    width,
+                    units,
+                    samples,
+                    transposed(x, width),
+                    d_y,
+                    &mut d_kernel[part.start * units..part.end * units],
+                    units,
+                    false,
+                    call.scratch,
+                );
+            }
             kernels.column_sums(samples, units, d_output, d_bias);
         }
-        let columns = self.slice(call.slice, inputs);
-        if let Some(d_input) = &mut call.d_inputs[0]
-            && !columns.is_empty()
-        {
-            let packed = &call.packed[packed_len(inputs, units, kernels.lanes())..];
-            kernels.gemm_packed(
-                samples,
-                columns.len(),
-                units,
-                rows(d_output, units),
-                &packed[columns.start * units..],
-                &mut d_input[columns.start..],
-                inputs,
-                false,
-                None,
-                Activation::Linear,
-                call.scratch,
-            );
+        let mut packed = &call.packed[self.forward_len(kernels.lanes())..];
+        for (d_input, &width) in call.d_inputs.iter_mut().zip(&self.widths) {
+            let (own, rest) = packed.split_at(packed_len(units, width, kernels.lanes()));
+            packed = rest;
+            let columns = self.slice(call.slice, width);
+            if let Some(d_input) = d_input
+                && !columns.is_empty()
+            {
+                kernels.gemm_packed(
+                    samples,
+                    columns.len(),
+                    units,
+                    rows(d_output, units),
+                    &own[columns.start * units..],
+                    &mut d_input[columns.start..],
+                    width,
+                    false,
+                    None,
+                    Activation::Linear,
+                    call.scratch,
+                );
+            }
         }
     }
 
@@ -322,10 +375,18 @@ impl Op for Dense {
         let mut samples = 0;
         for i in 0..batch.shards() {
             let shard = batch.shard(i);
-            for x in shard.input.chunks_exact(inputs) {
-                scratch[samples * stride..][..width].copy_from_slice(&x[first..last]);
-                samples += 1;
+            for (x, part) in shard.inputs.iter().zip(self.parts()) {
+                let (from, end) = (first.max(part.start), last.min(part.end));
+                if from >= end {
+                    continue;
+                }
+                let to = &mut scratch[samples * stride + from - first..];
+                let x = x.chunks_exact(part.len());
+                for (x, to) in x.zip(to.chunks_mut(stride)) {
+                    to[..end - from].copy_from_slice(&x[from - part.start..end - part.start]);
+                }
             }
+            samples += shard.samples;
         }
         let (x, scratch) = scratch.split_at_mut(samples * stride);
         let (d_output, packed) = gathered.split_at(samples * units);
@@ -358,7 +419,10 @@ impl Op for Dense {
     fn oracle(&self, samples: usize, inputs: &[&[f64]], parameters: &[f64]) -> Vec<f64> {
         let (kernel, bias) = parameters.split_at(self.kernel_len());
         let mut output = Vec::with_capacity(samples * self.units);
-        for x in inputs[0].chunks_exact(self.inputs) {
+        for n in 0..inputs[0].len() / self.widths[0] {
+            let parts = inputs.iter().zip(&self.widths);
+            let x = parts.flat_map(|(x, &width)| &x[n * width..(n + 1) * width]);
+            let x: Vec<f64> = x.copied().collect();
             output.extend((0..self.units).map(|j| {
                 bias[j]
                     + x.iter()

@@ -1,7 +1,7 @@
 //! One step of one row, for some of the units: a row reads every weight for itself and waits for the second-level cache, so
 //! several threads share the units of a wide layer. Each sum is added up as in `lstm_forward`, to the same bits.
 
-use super::{LstmShape, get, multiply, put, update};
+use super::{LstmShape, gates_and_cell, get, multiply, put, state};
 use crate::simd::Simd;
 
 /// See [`crate::Kernels::lstm_step`].
@@ -39,9 +39,9 @@ pub(crate) unsafe fn step<S: Simd>(
                 multiply(s, &mut sums, units, before.as_ptr(), 0, packed);
                 old = Some(get(s, cell, width));
             }
-            let (_, c, h) = update(s, sums[0], old);
+            let ([.., o], c) = gates_and_cell(s, sums[0], old);
             put(s, cell, c, width);
-            put(s, output.as_mut_ptr().add(done), h, width);
+            put(s, output.as_mut_ptr().add(done), state(s, o, c), width);
         }
     }
 }

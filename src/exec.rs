@@ -79,6 +79,8 @@ pub struct Executor {
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
     bands: Bands,
+    /// False where a whole-batch gradient, which sees the shards alone, reads the model's input.
+    reads_in_place: bool,
     seed: u64,
     step: u64,
 }
@@ -86,6 +88,9 @@ pub struct Executor {
 /// What all shards read while they run a stage.
 struct Shared<'a> {
     plan: &'a Plan,
+    batch: &'a dyn Batch,
+    /// True where the model's input is read where it stands in the batch, and no shard copies it.
+    in_place: bool,
     kernels: &'static Kernels,
     weights: &'a Weights,
     sums: &'a Sums,
@@ -184,6 +189,12 @@ impl Executor {
             false => 1,
         };
         let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
+        let mut whole = plan
+            .steps
+            .iter()
+            .zip(&needs)
+            .filter(|(_, needs)| needs.gradient_block > 0);
+        let reads_in_place = !whole.any(|(step, _)| step.inputs.contains(&0));
         Ok(Self {
             kernels,
             pool,
@@ -209,6 +220,7 @@ impl Executor {
             train_stages: train_stages(&plan, &needs),
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
             bands,
+            reads_in_place,
             seed: 0,
             step: 0,
             plan,
@@ -417,6 +429,8 @@ impl Executor {
             for (i, stage) in stages.iter().enumerate() {
                 let shared = Shared {
                     plan: &self.plan,
+                    batch,
+                    in_place: self.reads_in_place && batch.input(0..0).is_some(),
                     kernels: self.kernels,
                     weights: &self.weights,
                     sums: &self.sums,
@@ -426,7 +440,7 @@ impl Executor {
                     step: self.step,
                 };
                 if let (1, false, [shard, ..]) = (samples, training, &mut *self.shards) {
-                    self.bands.predict(&shared, shard, batch);
+                    self.bands.predict(&shared, shard);
                     continue;
                 }
                 let used = samples.div_ceil(shard_samples);
@@ -434,8 +448,7 @@ impl Executor {
                     .par_chunks_mut(self.together)
                     .with_max_len(1)
                     .for_each(|shards| {
-                        let batch = (i == 0).then_some(batch);
-                        Shard::run(shards, &shared, batch, stage, self.part_samples);
+                        Shard::run(shards, &shared, i == 0, stage, self.part_samples);
                     });
                 if let Some(&action) = stage.last() {
                     let (sums, weights) = (&mut self.sums, &mut self.weights);

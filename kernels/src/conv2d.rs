@@ -479,21 +479,18 @@ fn pad_bias(bias: &[f32], channels: usize, section: &mut [f32]) {
     section[bias.len()..channels].fill(0.0);
 }
 
-/// Copies a sample into the padded image, in rows of `row_len`: zeros around it, what no tap reads left out.
-fn pad(conv: &Conv2dShape, image: &[f32], padded: &mut [f32], row_len: usize) {
+/// Copies a sample into the padded image, in rows of `row_len`, without what no tap reads. What lies around it stays: it was set to zeros
+/// once for all samples.
+fn place(conv: &Conv2dShape, image: &[f32], padded: &mut [f32], row_len: usize) {
     let (rows, columns) = conv.visible();
     let (left, len) = (conv.pad_left * conv.in_channels, columns * conv.in_channels);
-    let mut rows = image.chunks_exact(conv.width * conv.in_channels).take(rows);
-    for (y, to) in padded.chunks_mut(row_len).enumerate() {
-        let row = (y >= conv.pad_top).then(|| rows.next()).flatten();
-        match row {
-            Some(row) if len > 0 => {
-                to[..left].fill(0.0);
-                to[left..][..len].copy_from_slice(&row[..len]);
-                to[left + len..].fill(0.0);
-            }
-            _ => to.fill(0.0),
-        }
+    if len == 0 {
+        return;
+    }
+    let image = image.chunks_exact(conv.width * conv.in_channels).take(rows);
+    let padded = padded.chunks_mut(row_len).skip(conv.pad_top);
+    for (from, to) in image.zip(padded) {
+        to[left..][..len].copy_from_slice(&from[..len]);
     }
 }
 

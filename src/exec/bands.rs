@@ -1,8 +1,8 @@
 //! A prediction of one sample by several threads: wide convolutions are cut into bands of rows, wide dense layers
 //! of columns, LSTMs of units.
 
+use super::Shared;
 use super::shard::Shard;
-use super::{Batch, Shared};
 use crate::graph::Plan;
 use crate::op::{Band, Forward, MAX_INPUTS, RandomKey};
 use rayon::prelude::*;
@@ -34,7 +34,7 @@ impl Bands {
     }
 
     /// Predicts a shard's one sample.
-    pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard, batch: &dyn Batch) {
+    pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard) {
         let this = rayon::current_thread_index();
         let helpers = self.0.iter().map(Vec::len).max().unwrap_or(0).max(1) - 1;
         let predicted = &Flag(AtomicBool::new(false));
@@ -43,7 +43,7 @@ impl Bands {
             for _ in 0..helpers {
                 scope.spawn(move |_| wait_awake(this, predicted));
             }
-            shard.begin(shared, batch);
+            shard.begin(shared);
             for (i, workers) in self.0.iter_mut().enumerate() {
                 if workers.is_empty() {
                     shard.predict_step(shared, i);
@@ -88,7 +88,7 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Wor
     let mut output = take(&mut shard.slots[slots.values[step.output]]);
     let mut inputs: [&[f32]; MAX_INPUTS + 1] = [&[]; MAX_INPUTS + 1];
     for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-        *input = &shard.slots[slots.values[value]][..plan.value_lens[value]];
+        *input = shard.value(shared, value);
     }
     let rounds = step.op.rounds();
     let len = plan.value_lens[step.output] / rounds;

@@ -12,6 +12,13 @@ pub trait Batch: Sync {
         self.len() == 0
     }
 
+    /// The samples `rows`, one after another, where they stand in memory so; `None` where [`fill_input`](Self::fill_input) has to
+    /// write them. Either for all rows, or for none.
+    fn input(&self, rows: Range<usize>) -> Option<&[f32]> {
+        let _ = rows;
+        None
+    }
+
     /// Writes the samples `rows`, one after another.
     fn fill_input(&self, rows: Range<usize>, input: &mut [f32]);
 
@@ -35,17 +42,21 @@ impl Batch for SliceBatch<'_> {
         self.samples
     }
 
+    fn input(&self, rows: Range<usize>) -> Option<&[f32]> {
+        Some(rows_of(self.inputs, self.samples, rows))
+    }
+
     fn fill_input(&self, rows: Range<usize>, input: &mut [f32]) {
-        copy_rows(self.inputs, self.samples, rows, input);
+        input.copy_from_slice(rows_of(self.inputs, self.samples, rows));
     }
 
     fn fill_target(&self, rows: Range<usize>, target: &mut [f32]) {
-        copy_rows(self.targets, self.samples, rows, target);
+        target.copy_from_slice(rows_of(self.targets, self.samples, rows));
     }
 }
 
-/// Copies `rows` of `from`, which has `samples` rows.
-fn copy_rows(from: &[f32], samples: usize, rows: Range<usize>, to: &mut [f32]) {
-    let len = from.len() / samples;
-    to.copy_from_slice(&from[rows.start * len..rows.end * len]);
+/// `rows` of `all`, which has `samples` rows.
+fn rows_of(all: &[f32], samples: usize, rows: Range<usize>) -> &[f32] {
+    let len = all.len() / samples;
+    &all[rows.start * len..rows.end * len]
 }

@@ -1,7 +1,7 @@
 //! One shard of a batch: its own buffers, and what it does with them.
 
+use super::Shared;
 use super::stages::Action;
-use super::{Batch, Shared};
 use crate::graph::Plan;
 use crate::graph::plan::{InputGradient, Slots};
 use crate::op::{Backward, Forward, LossCall, MAX_INPUTS, Needs, RandomKey};
@@ -90,14 +90,37 @@ impl Shard {
         }
     }
 
+    /// The part's rows of the batch.
+    fn rows(&self) -> Range<usize> {
+        self.first_row + self.part.start..self.first_row + self.part.end
+    }
+
     /// Takes the part's rows of the batch.
-    fn fill(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
-        let rows = self.first_row + self.part.start..self.first_row + self.part.end;
-        let (slot, share) = (shared.slots().values[0], self.value_share(shared, 0));
-        batch.fill_input(rows.clone(), &mut self.slots[slot][share]);
+    fn fill(&mut self, shared: &Shared<'_>) {
+        let rows = self.rows();
+        if !shared.in_place {
+            let (slot, share) = (shared.slots().values[0], self.value_share(shared, 0));
+            shared
+                .batch
+                .fill_input(rows.clone(), &mut self.slots[slot][share]);
+        }
         if shared.training {
             let share = self.share(shared.plan.classes);
-            batch.fill_target(rows, &mut self.targets[share]);
+            shared.batch.fill_target(rows, &mut self.targets[share]);
+        }
+    }
+
+    /// The part's samples of the input where they stand in the batch, if they are read there.
+    fn in_place<'a>(&self, shared: &Shared<'a>) -> Option<&'a [f32]> {
+        let samples = shared.in_place.then(|| shared.batch.input(self.rows()));
+        samples.flatten()
+    }
+
+    /// The part's samples of a value of a prediction.
+    pub(super) fn value<'a>(&'a self, shared: &Shared<'a>, value: usize) -> &'a [f32] {
+        match self.in_place(shared) {
+            Some(samples) if value == 0 => samples,
+            _ => &self.slots[shared.slots().values[value]][self.value_share(shared, value)],
         }
     }
 
@@ -113,7 +136,7 @@ impl Shard {
     pub(super) fn run(
         shards: &mut [Self],
         shared: &Shared<'_>,
-        batch: Option<&dyn Batch>,
+        is_first: bool,
         stage: &[Action],
         part: usize,
     ) {
@@ -121,8 +144,8 @@ impl Shard {
         for start in (0..longest.unwrap_or(0)).step_by(part) {
             for shard in shards.iter_mut() {
                 shard.part = start.min(shard.samples)..shard.samples.min(start + part);
-                if let Some(batch) = batch {
-                    shard.fill(shared, batch);
+                if is_first {
+                    shard.fill(shared);
                 }
             }
             for &action in stage {
@@ -147,9 +170,9 @@ impl Shard {
     }
 
     /// Takes the shard's one sample, to be predicted step by step.
-    pub(super) fn begin(&mut self, shared: &Shared<'_>, batch: &dyn Batch) {
+    pub(super) fn begin(&mut self, shared: &Shared<'_>) {
         self.part = 0..1;
-        self.fill(shared, batch);
+        self.fill(shared);
     }
 
     /// One step of a prediction, behind [`begin`](Self::begin).
@@ -199,17 +222,22 @@ impl Shard {
         let step = &plan.steps[i];
         let slots = shared.slots();
         let random = self.random(shared, i);
-        let share = |value: usize| self.value_share(shared, value);
         // Codes are for backward alone.
         let codes = self.codes[i].len() * usize::from(shared.training);
         let kept = [codes, self.workspaces[i].len()].map(|len| self.share(len / self.capacity));
-        let output_share = share(step.output);
-        let input_shares: [Range<usize>; MAX_INPUTS] =
-            std::array::from_fn(|k| step.inputs.get(k).map_or(0..0, |&value| share(value)));
+        let output_share = self.value_share(shared, step.output);
+        let in_place = self.in_place(shared);
+        let input_shares: [Range<usize>; MAX_INPUTS] = std::array::from_fn(|k| {
+            let value = step.inputs.get(k);
+            value.map_or(0..0, |&value| self.value_share(shared, value))
+        });
         let mut output = take(&mut self.slots[slots.values[step.output]]);
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         for ((input, &value), share) in inputs.iter_mut().zip(&step.inputs).zip(input_shares) {
-            *input = &self.slots[slots.values[value]][share];
+            *input = match in_place {
+                Some(samples) if value == 0 => samples,
+                _ => &self.slots[slots.values[value]][share],
+            };
         }
         let [codes, workspace] = kept;
         let mut call = Forward {
@@ -275,6 +303,7 @@ impl Shard {
         let needs = step.op.needs(self.capacity, shared.kernels.lanes());
         let random = self.random(shared, i);
         let part = self.part.clone();
+        let in_place = self.in_place(shared);
         let share = |value: usize| {
             let len = plan.value_lens[value];
             len * part.start..len * part.end
@@ -304,7 +333,10 @@ impl Shard {
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         if needs.reads_inputs {
             for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-                *input = &self.slots[slots.values[value]][share(value)];
+                *input = match in_place {
+                    Some(samples) if value == 0 => samples,
+                    _ => &self.slots[slots.values[value]][share(value)],
+                };
             }
         }
         let output: &[f32] = if needs.reads_output {

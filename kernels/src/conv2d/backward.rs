@@ -3,7 +3,7 @@
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
 use super::{
-    ConvBlock, Sections, crop, input_gradient, narrow_gradient, pad, transpose, weight_gradient,
+    ConvBlock, Sections, crop, input_gradient, narrow_gradient, place, transpose, weight_gradient,
 };
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -110,6 +110,9 @@ pub(crate) unsafe fn backward<S: Simd>(
     let row_len = conv.width * conv.in_channels;
     scratch[sections.d_bias..][..channels].fill(0.0);
     scratch[sections.d_runs..][..d_runs_len].fill(0.0);
+    if !sections.in_place.0 {
+        scratch[sections.image..][..padded_len].fill(0.0);
+    }
     let start = scratch.as_mut_ptr();
     // SAFETY: the lengths above; every section has the length that its use asks for.
     unsafe {
@@ -135,7 +138,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 let padded = start.add(sections.image);
                 let image_of = from_raw_parts(image, conv.input_len());
                 let to = from_raw_parts_mut(padded, padded_len);
-                pad(conv, image_of, to, padded_row_len);
+                place(conv, image_of, to, padded_row_len);
                 image = padded.cast_const();
             }
             let mut d_image = std::ptr::null_mut();

@@ -9,7 +9,7 @@
 //! ```
 
 use super::planes::Planes;
-use super::{ConvAlgorithm, ConvBlock, fast_rows, pad, samples};
+use super::{ConvAlgorithm, ConvBlock, fast_rows, place, samples};
 use crate::simd::Simd;
 use crate::table::Kernels;
 
@@ -107,9 +107,9 @@ pub(super) fn forward(
     let (sums, scratch) = scratch.split_at_mut(sums);
     let ring = &mut scratch[..ring];
     let padding = above * layout.row_len;
-    padded[..padding].fill(0.0);
+    padded.fill(0.0);
     for (image, output, codes) in samples(block, input, output, codes) {
-        pad(conv, image, &mut padded[padding..], layout.row_len);
+        place(conv, image, &mut padded[padding..], layout.row_len);
         // Rows of the map are counted from the first step's on, which may begin above the map.
         let (mut done, mut summed) = (0, 0);
         for oy in 0..pool.out_height {

@@ -1,7 +1,7 @@
 //! The fused forward pass of one block.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, direct, one_channel, pad, pad_bias};
+use super::{ConvBlock, Sections, direct, one_channel, pad_bias, place};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -59,6 +59,7 @@ pub(crate) unsafe fn forward<S: Simd>(
     assert!(scratch.len() >= sections.len);
 
     pad_bias(bias, layout.channels, &mut scratch[sections.bias..]);
+    scratch[sections.padded..sections.ring].fill(0.0);
     let scratch = scratch.as_mut_ptr();
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
@@ -111,7 +112,7 @@ unsafe fn sample<S: Simd>(
         if !conv.is_inside() {
             len = conv.padded_width() * conv.in_channels;
             let to = from_raw_parts_mut(padded, conv.padded_height() * len);
-            pad(conv, from_raw_parts(image, conv.input_len()), to, len);
+            place(conv, from_raw_parts(image, conv.input_len()), to, len);
             image = padded;
         }
         let mut c = 0;

@@ -274,10 +274,14 @@ impl Shard {
         let mut probabilities = take(&mut self.slots[slots.values[step.output]]);
         let mut d_logits = take(&mut self.slots[slots.gradients[step.inputs[0]]]);
         let targets = &self.targets[share.clone()];
+        let logits = match self.in_place(shared) {
+            Some(samples) if step.inputs[0] == 0 => samples,
+            _ => &self.slots[slots.values[step.inputs[0]]][share.clone()],
+        };
         let mut call = LossCall {
             kernels: shared.kernels,
             samples,
-            logits: &self.slots[slots.values[step.inputs[0]]][share.clone()],
+            logits,
             targets,
             probabilities: &mut probabilities[share.clone()],
             d_logits: &mut d_logits[share.clone()],

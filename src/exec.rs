@@ -407,6 +407,17 @@ impl Executor {
                 "a batch of {samples} samples: 1 to {most} can be"
             )));
         }
+        let len = self.plan.value_lens[0];
+        let in_place = batch.input(0..samples);
+        if let Some(input) = in_place
+            && input.len() != samples * len
+        {
+            return Err(Error::Usage(format!(
+                "{} values of input: {samples} samples of {len} are {}",
+                input.len(),
+                samples * len
+            )));
+        }
         // A prediction's answers do not depend on the cut: a small batch is spread over the shards too.
         let shard_samples = match training {
             true => self.shard_samples,
@@ -430,7 +441,7 @@ impl Executor {
                 let shared = Shared {
                     plan: &self.plan,
                     batch,
-                    in_place: self.reads_in_place && batch.input(0..0).is_some(),
+                    in_place: self.reads_in_place && in_place.is_some(),
                     kernels: self.kernels,
                     weights: &self.weights,
                     sums: &self.sums,

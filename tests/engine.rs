@@ -167,6 +167,21 @@ fn a_batch_that_does_not_fit_is_refused() {
     };
     let refused = executor.predict(&batch, &mut [0.0; 14]);
     assert!(matches!(refused, Err(Error::Usage(_))), "too little room");
+    let batch = SliceBatch {
+        inputs: &inputs[..2 * len],
+        targets: &targets[..3 * SIZE.classes],
+        samples: 3,
+    };
+    let refused = executor.predict(&batch, &mut [0.0; 3 * SIZE.classes]);
+    assert!(
+        matches!(refused, Err(Error::Usage(_))),
+        "two samples of three"
+    );
+    let refused = executor.train_step(&batch, &mut optimizer);
+    assert!(
+        matches!(refused, Err(Error::Usage(_))),
+        "two samples of three"
+    );
     assert!(executor.set_weight("nobody.kernel", &[]).is_err());
     assert!(executor.set_weight("classifier.bias", &[0.0; 4]).is_err());
 }

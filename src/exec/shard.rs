@@ -110,18 +110,17 @@ impl Shard {
         }
     }
 
-    /// The part's samples of the input where they stand in the batch, if they are read there.
-    fn in_place<'a>(&self, shared: &Shared<'a>) -> Option<&'a [f32]> {
-        let samples = shared.in_place.then(|| shared.batch.input(self.rows()));
+    /// The part's samples of a value where they stand in the batch: the model's input, if it is read there.
+    fn in_place<'a>(&self, shared: &Shared<'a>, value: usize) -> Option<&'a [f32]> {
+        let samples = (value == 0 && shared.in_place).then(|| shared.batch.input(self.rows()));
         samples.flatten()
     }
 
     /// The part's samples of a value of a prediction.
     pub(super) fn value<'a>(&'a self, shared: &Shared<'a>, value: usize) -> &'a [f32] {
-        match self.in_place(shared) {
-            Some(samples) if value == 0 => samples,
-            _ => &self.slots[shared.slots().values[value]][self.value_share(shared, value)],
-        }
+        let slot = &self.slots[shared.slots().values[value]];
+        let samples = self.in_place(shared, value);
+        samples.unwrap_or(&slot[self.value_share(shared, value)])
     }
 
     /// What a step keeps, for the current samples.
@@ -226,7 +225,6 @@ impl Shard {
         let codes = self.codes[i].len() * usize::from(shared.training);
         let kept = [codes, self.workspaces[i].len()].map(|len| self.share(len / self.capacity));
         let output_share = self.value_share(shared, step.output);
-        let in_place = self.in_place(shared);
         let input_shares: [Range<usize>; MAX_INPUTS] = std::array::from_fn(|k| {
             let value = step.inputs.get(k);
             value.map_or(0..0, |&value| self.value_share(shared, value))
@@ -234,10 +232,8 @@ impl Shard {
         let mut output = take(&mut self.slots[slots.values[step.output]]);
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         for ((input, &value), share) in inputs.iter_mut().zip(&step.inputs).zip(input_shares) {
-            *input = match in_place {
-                Some(samples) if value == 0 => samples,
-                _ => &self.slots[slots.values[value]][share],
-            };
+            let slot = &self.slots[slots.values[value]];
+            *input = self.in_place(shared, value).unwrap_or(&slot[share]);
         }
         let [codes, workspace] = kept;
         let mut call = Forward {
@@ -274,14 +270,11 @@ impl Shard {
         let mut probabilities = take(&mut self.slots[slots.values[step.output]]);
         let mut d_logits = take(&mut self.slots[slots.gradients[step.inputs[0]]]);
         let targets = &self.targets[share.clone()];
-        let logits = match self.in_place(shared) {
-            Some(samples) if step.inputs[0] == 0 => samples,
-            _ => &self.slots[slots.values[step.inputs[0]]][share.clone()],
-        };
+        let logits = &self.slots[slots.values[step.inputs[0]]][share.clone()];
         let mut call = LossCall {
             kernels: shared.kernels,
             samples,
-            logits,
+            logits: self.in_place(shared, step.inputs[0]).unwrap_or(logits),
             targets,
             probabilities: &mut probabilities[share.clone()],
             d_logits: &mut d_logits[share.clone()],
@@ -307,7 +300,6 @@ impl Shard {
         let needs = step.op.needs(self.capacity, shared.kernels.lanes());
         let random = self.random(shared, i);
         let part = self.part.clone();
-        let in_place = self.in_place(shared);
         let share = |value: usize| {
             let len = plan.value_lens[value];
             len * part.start..len * part.end
@@ -337,10 +329,8 @@ impl Shard {
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         if needs.reads_inputs {
             for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-                *input = match in_place {
-                    Some(samples) if value == 0 => samples,
-                    _ => &self.slots[slots.values[value]][share(value)],
-                };
+                let slot = &self.slots[slots.values[value]];
+                *input = self.in_place(shared, value).unwrap_or(&slot[share(value)]);
             }
         }
         let output: &[f32] = if needs.reads_output {

@@ -265,12 +265,14 @@ impl Op for Dense {
         let mut packed = call.packed;
         for (i, &width) in self.widths.iter().enumerate() {
             let last = i + 1 == self.widths.len();
+            let (own, rest) = packed.split_at(packed_len(width, units, call.kernels.lanes()));
+            packed = rest;
             call.kernels.gemm_packed(
                 call.samples,
                 columns.len(),
                 width,
                 rows(call.inputs[i], width),
-                &packed[columns.start * width..packed_len(width, units, call.kernels.lanes())],
+                &own[columns.start * width..],
                 &mut call.output[first..],
                 units,
                 i > 0,
@@ -282,7 +284,6 @@ impl Op for Dense {
                 },
                 call.scratch,
             );
-            packed = &packed[packed_len(width, units, call.kernels.lanes())..];
         }
     }
 

@@ -387,8 +387,8 @@ kernels! {
     ) = lstm::forward, where |kernels| {
         shape.check_forward(rows, kernels.lanes(), input, packed, bias, output, workspace);
     }
-    /// One `step` of one row, for the units `first..first + output.len()`, `first` a multiple of 16: `x` [inputs] and the state
-    /// `before` [units] to `output`, `cells` from the last step's to this one's. At step 0 neither `before` nor `cells` is read.
+    /// One `step` of one row, for the units `first..first + output.len()`, `first` a multiple of 16: from `x`, the step's inputs, and
+    /// `before`, the state of all units, to `output`; `cells` from the last step's to this one's. At step 0 neither `before` nor `cells` is read.
     ///
     /// # Panics
     /// Where a slice has another length.

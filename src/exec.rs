@@ -79,7 +79,7 @@ pub struct Executor {
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
     bands: Bands,
-    /// False where a whole-batch gradient, which sees the shards alone, reads the model's input.
+    /// False where a whole-batch gradient, which sees the shards alone, reads the model's input: not in training then.
     reads_in_place: bool,
     seed: u64,
     step: u64,
@@ -342,7 +342,7 @@ impl Executor {
     /// One step: forward, loss, backward, update. Weights whose loss is not finite are not updated.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the batch is empty or larger than the executor's.
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples are not the model's.
     pub fn train_step(
         &mut self,
         batch: &dyn Batch,
@@ -360,7 +360,7 @@ impl Executor {
     /// Forward in training mode, loss and backward: the gradients are there to read afterwards.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the batch is empty or larger than the executor's.
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples are not the model's.
     pub fn loss_and_gradients(&mut self, batch: &dyn Batch) -> Result<StepOutcome> {
         let samples = self.run(batch, true)?;
         let pool = Arc::clone(&self.pool);
@@ -380,7 +380,8 @@ impl Executor {
     /// The probabilities of a batch, samples x classes, in inference mode.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or `probabilities` has another length.
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, its samples are not the model's, or `probabilities` has
+    /// another length.
     pub fn predict(&mut self, batch: &dyn Batch, probabilities: &mut [f32]) -> Result<()> {
         let classes = self.plan.classes;
         if probabilities.len() != batch.len() * classes {
@@ -441,7 +442,7 @@ impl Executor {
                 let shared = Shared {
                     plan: &self.plan,
                     batch,
-                    in_place: self.reads_in_place && in_place.is_some(),
+                    in_place: (!training || self.reads_in_place) && in_place.is_some(),
                     kernels: self.kernels,
                     weights: &self.weights,
                     sums: &self.sums,

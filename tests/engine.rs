@@ -185,3 +185,28 @@ fn a_batch_that_does_not_fit_is_refused() {
     assert!(executor.set_weight("nobody.kernel", &[]).is_err());
     assert!(executor.set_weight("classifier.bias", &[0.0; 4]).is_err());
 }
+
+/// Each prediction of one sample asks the pool's other threads for help, and neither may wait for the other's end.
+#[test]
+fn single_predictions_share_a_pool() {
+    let pool = thread_pool(2).unwrap();
+    let predict = || {
+        let plan = Model::Parallel.compile(SIZE).unwrap();
+        let inputs = vec![0.5; plan.input_shape().len()];
+        let mut executor = Executor::new(plan, 1, pool.clone(), Isa::best()).unwrap();
+        executor.initialize(0);
+        for _ in 0..2000 {
+            let batch = SliceBatch {
+                inputs: &inputs,
+                targets: &[],
+                samples: 1,
+            };
+            executor.predict(&batch, &mut [0.0; SIZE.classes]).unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(predict);
+        }
+    });
+}

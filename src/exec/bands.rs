@@ -36,11 +36,13 @@ impl Bands {
     /// Predicts a shard's one sample.
     pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard) {
         let this = rayon::current_thread_index();
-        let helpers = self.0.iter().map(Vec::len).max().unwrap_or(0).max(1) - 1;
+        let most = self.0.iter().map(Vec::len).max().unwrap_or(0);
+        let helped = Helped::take();
+        let helpers = helped.is_some().then(|| most.saturating_sub(1));
         let predicted = &Flag(AtomicBool::new(false));
         rayon::scope(|scope| {
             let _end = Raised(predicted);
-            for _ in 0..helpers {
+            for _ in 0..helpers.unwrap_or(0) {
                 scope.spawn(move |_| wait_awake(this, predicted));
             }
             shard.begin(shared);
@@ -58,9 +60,16 @@ impl Bands {
 /// Looks for work until the flag is raised. A step's bands take microseconds, and a thread of the pool that has found nothing for
 /// as long goes to sleep, from which it takes as long again to wake it. The thread that predicts, `this`, does not wait for itself.
 fn wait_awake(this: Option<usize>, end: &Flag) {
+    let mut idle = 0_u32;
     while rayon::current_thread_index() != this && !end.0.load(Ordering::Acquire) {
-        if rayon::yield_now() != Some(rayon::Yield::Executed) {
-            std::hint::spin_loop();
+        idle = match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => 0,
+            _ => idle.wrapping_add(1),
+        };
+        std::hint::spin_loop();
+        // Of more threads than cores one may stand in the way of the one that predicts.
+        if idle % 64 == 63 {
+            std::thread::yield_now();
         }
     }
 }
@@ -75,6 +84,24 @@ struct Raised<'a>(&'a Flag);
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
         self.0.0.store(true, Ordering::Release);
+    }
+}
+
+/// The right to keep threads awake, which one prediction of the process has at a time: of two on one pool each could have to wait for
+/// its end on the thread that the other one predicts on.
+struct Helped;
+
+static HELPED: AtomicBool = AtomicBool::new(false);
+
+impl Helped {
+    fn take() -> Option<Self> {
+        (!HELPED.swap(true, Ordering::Acquire)).then_some(Self)
+    }
+}
+
+impl Drop for Helped {
+    fn drop(&mut self) {
+        HELPED.store(false, Ordering::Release);
     }
 }
 

@@ -229,7 +229,7 @@ impl Op for Dense {
         }
     }
 
-    /// One sample waits for the weights: each thread reads those of its columns.
+    /// One sample waits for the weights: each thread reads those of its columns. On one thread a single band is faster than slices.
     fn bands(&self, count: usize) -> Vec<Band> {
         if self.kernel_len() < BANDED {
             return Vec::new();

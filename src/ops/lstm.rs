@@ -5,6 +5,8 @@ use crate::shape::Shape;
 use sonograd_kernels::{Kernels, LstmShape, reference};
 use std::ops::Range;
 
+/// Weights, 64 KB, from which on they leave the first-level cache between two steps, and a step is more than its bands' overhead.
+const BANDED: usize = 1 << 14;
 /// Units of a band: whole registers of every instruction set.
 const BAND_UNITS: usize = 16;
 
@@ -111,10 +113,10 @@ impl Op for Lstm {
             units,
             sequences,
         } = self.shape;
-        if count < 2 || !sequences {
+        let width = units.div_ceil(count).next_multiple_of(BAND_UNITS);
+        if width >= units || !sequences || 4 * units * (inputs + units) < BANDED {
             return Vec::new();
         }
-        let width = units.div_ceil(count).next_multiple_of(BAND_UNITS);
         (0..units)
             .step_by(width)
             .map(|first| {
@@ -152,6 +154,7 @@ impl Op for Lstm {
                 call.output,
             );
         }
+        // A row alone has its input product done ahead, in the gates' place.
         let kept = match call.training || call.samples == 1 {
             true => call.workspace.len(),
             false => call.samples * self.shape.states_len(),

@@ -108,6 +108,7 @@ impl LstmShape {
         assert_eq!(packed.len(), self.packed_len(lanes));
         assert_eq!(bias.len(), self.gates());
         assert_eq!(cells.len(), output.len());
-        assert!(first.is_multiple_of(16) && first + output.len() <= self.units);
+        assert!(first.is_multiple_of(16) && first <= self.units);
+        assert!(output.len() <= self.units - first);
     }
 }

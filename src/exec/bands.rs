@@ -38,11 +38,14 @@ impl Bands {
         let this = rayon::current_thread_index();
         let most = self.0.iter().map(Vec::len).max().unwrap_or(0);
         let helped = Helped::take();
-        let helpers = helped.is_some().then(|| most.saturating_sub(1));
+        let helpers = match helped {
+            Some(_) => most.saturating_sub(1),
+            None => 0,
+        };
         let predicted = &Flag(AtomicBool::new(false));
         rayon::scope(|scope| {
             let _end = Raised(predicted);
-            for _ in 0..helpers.unwrap_or(0) {
+            for _ in 0..helpers {
                 scope.spawn(move |_| wait_awake(this, predicted));
             }
             shard.begin(shared);

@@ -28,6 +28,7 @@ mod narrow_gradient;
 mod one_channel;
 mod pack;
 mod planes;
+mod row_pairs;
 mod weight_gradient;
 mod whole_map;
 pub(crate) mod winograd;
@@ -254,8 +255,12 @@ impl ConvBlock {
             _ if self.is_few_filters(lanes) => {
                 few_filters::FewFilters::new(self, lanes).scratch_len()
             }
-            ConvAlgorithm::Direct => forward::Scratch::new(self, lanes).len,
-            ConvAlgorithm::Winograd => winograd::Layout::new(self, lanes).len,
+            ConvAlgorithm::Winograd if winograd::has_tiles(&self.conv) => {
+                winograd::Layout::new(self, lanes).len
+            }
+            ConvAlgorithm::Direct | ConvAlgorithm::Winograd => {
+                forward::Scratch::new(self, lanes).len
+            }
             algorithm => whole_map::scratch_len(self, algorithm, lanes),
         }
     }
@@ -387,7 +392,12 @@ impl Kernels {
     ) {
         let algorithm = block.algorithm(self.lanes());
         let is_few_filters = block.is_few_filters(self.lanes());
-        if algorithm == ConvAlgorithm::Direct && !is_few_filters {
+        let is_by_rows = match algorithm {
+            ConvAlgorithm::Direct => true,
+            ConvAlgorithm::Winograd => !winograd::has_tiles(&block.conv),
+            _ => false,
+        };
+        if is_by_rows && !is_few_filters {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
         }

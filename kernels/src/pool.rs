@@ -367,19 +367,21 @@ unsafe fn inner_windows<
     let first_code = s.splat(first_code as f32);
     // SAFETY: the rows are ROWS.
     let starts = unsafe { rows.starts::<ROWS>(y0) };
-    for ox in first..end {
-        let from = (ox * pool.stride_width - pool.pad_left) * rows.pixel_len;
-        let mut c = 0;
-        while c + S::LANES <= pool.channels {
-            // SAFETY: the window's pixels lie in the rows; LANES channels from c lie inside each, and inside pixel ox
+    let step = pool.stride_width * rows.pixel_len;
+    let mut c = 0;
+    while c + S::LANES <= pool.channels {
+        let mut from = (first * pool.stride_width - pool.pad_left) * rows.pixel_len + c;
+        let mut at = first * rows.out_pixel_len + c;
+        for _ in first..end {
+            // SAFETY: the window's pixels lie in the rows; LANES channels from c lie inside each, and inside its pixel
             // of output and codes.
             unsafe {
-                let mut best = s.load(starts[0].add(from + c));
+                let mut best = s.load(starts[0].add(from));
                 let mut best_code = s.zero();
                 for r in 0..ROWS {
                     for x in 0..COLUMNS {
                         if r + x > 0 {
-                            let value = s.load(starts[r].add(from + x * rows.pixel_len + c));
+                            let value = s.load(starts[r].add(from + x * rows.pixel_len));
                             if CODES {
                                 // Strictly greater: the first maximum stays.
                                 let code = s.splat((r * COLUMNS + x) as f32);
@@ -391,15 +393,16 @@ unsafe fn inner_windows<
                         }
                     }
                 }
-                let at = ox * rows.out_pixel_len + c;
                 let value = activate_by::<S, RELU>(s, slope, rows.bias.add(s, c, best));
                 s.store(output.add(at), value);
                 if CODES {
                     s.store_u8(codes.add(at), s.add(first_code, best_code));
                 }
             }
-            c += S::LANES;
+            from += step;
+            at += rows.out_pixel_len;
         }
+        c += S::LANES;
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a block is computed: the choices, the rule that takes one, and the variable that overrides it.
 
-use super::{ConvBlock, fast_rows, winograd};
+use super::{ConvBlock, fast_rows, few_filters, one_channel, winograd};
 use std::fmt;
 use std::str::FromStr;
 
@@ -118,7 +118,13 @@ impl ConvAlgorithm {
             && conv.window_len() >= GEMM_DEPTH
         {
             ConvAlgorithm::Im2colGemm
-        } else if fast_rows::applies(block, lanes)
+        } else if few_filters::applies(block, lanes) {
+            if fast_rows::applies(block, lanes) {
+                ConvAlgorithm::Winograd
+            } else {
+                ConvAlgorithm::Direct
+            }
+        } else if one_channel::applies(conv)
             || winograd::applies(block, lanes)
                 && conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
                 && conv.out_height.min(conv.out_width) > 1

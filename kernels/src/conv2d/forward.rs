@@ -1,7 +1,7 @@
-//! The fused forward pass of one block.
+//! The fused forward pass of one block, row by row of the map, or by two where [`row_pairs`] computes them.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvBlock, Sections, direct, one_channel, pad_bias, place};
+use super::{ConvAlgorithm, ConvBlock, Sections, direct, one_channel, pad_bias, place, row_pairs};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -12,8 +12,17 @@ pub(crate) struct Scratch {
     bias: usize,
     /// A padded image where the input cannot serve.
     padded: usize,
+    /// Sums of the image's rows.
+    sums: usize,
     /// A ring of rows.
     ring: usize,
+    /// Rows of the ring.
+    slots: usize,
+}
+
+/// True where rows are computed two at a time.
+fn has_pairs(block: &ConvBlock, lanes: usize) -> bool {
+    block.algorithm(lanes) == ConvAlgorithm::Winograd
 }
 
 impl Scratch {
@@ -21,11 +30,21 @@ impl Scratch {
         let (conv, pool) = (&block.conv, block.pool_or_identity());
         let channels = conv.out_channels.next_multiple_of(lanes);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
+        let has_pairs = has_pairs(block, lanes);
+        // A pair's second row may be the next window's.
+        let slots = pool.window_height + usize::from(has_pairs);
         let mut sections = Sections::default();
         Self {
             bias: sections.take(channels),
             padded: sections.take(if conv.is_inside() { 0 } else { padded_len }),
-            ring: sections.take(pool.window_height * conv.out_width * channels),
+            sums: sections.take(if has_pairs {
+                row_pairs::sums_len(conv, lanes)
+            } else {
+                0
+            }),
+            // And a row for what a pair computes beyond the map.
+            ring: sections.take((slots + usize::from(has_pairs)) * conv.out_width * channels),
+            slots,
             len: sections.len,
         }
     }
@@ -59,7 +78,7 @@ pub(crate) unsafe fn forward<S: Simd>(
     assert!(scratch.len() >= sections.len);
 
     pad_bias(bias, layout.channels, &mut scratch[sections.bias..]);
-    scratch[sections.padded..sections.ring].fill(0.0);
+    scratch[sections.padded..sections.sums].fill(0.0);
     let scratch = scratch.as_mut_ptr();
     for n in 0..samples {
         // SAFETY: the lengths above; every offset stays in its sample and its section.
@@ -72,9 +91,8 @@ pub(crate) unsafe fn forward<S: Simd>(
             } else {
                 codes.as_mut_ptr().add(n * pool.output_len())
             };
-            let (padded, ring) = (scratch.add(sections.padded), scratch.add(sections.ring));
             sample(
-                s, block, &pool, image, weights, bias, output, codes, padded, ring,
+                s, block, &pool, image, weights, bias, output, codes, &sections, scratch,
             );
         }
     }
@@ -83,8 +101,8 @@ pub(crate) unsafe fn forward<S: Simd>(
 /// One sample.
 ///
 /// # Safety
-/// `image` holds a sample; `padded` and `ring` have the lengths that [`Scratch`] gives them; the other pointers are
-/// as for `pool_row` and `direct::convolve_row`, for all rows.
+/// `image` holds a sample; `scratch` has the length that [`Scratch`] gives it; the other pointers are as for `pool_row` and
+/// `direct::convolve_row`, for all rows.
 #[inline(always)]
 unsafe fn sample<S: Simd>(
     s: S,
@@ -95,10 +113,16 @@ unsafe fn sample<S: Simd>(
     bias: *const f32,
     output: *mut f32,
     codes: *mut u8,
-    padded: *mut f32,
-    ring: *mut f32,
+    sections: &Scratch,
+    scratch: *mut f32,
 ) {
     let conv = &block.conv;
+    let has_pairs = has_pairs(block, S::LANES);
+    let steps = if has_pairs {
+        row_pairs::STEPS
+    } else {
+        conv.window_len()
+    };
     let channels = conv.out_channels.next_multiple_of(S::LANES);
     let (mut image, mut len) = (image, conv.width * conv.in_channels);
     // A one-channel image makes wide rows of little work: all its channels at once would push the ring out of L1.
@@ -109,7 +133,9 @@ unsafe fn sample<S: Simd>(
     };
     // SAFETY: handed on from the caller; row y stands in slot y % slots until the last window that holds it is done.
     unsafe {
+        let (sums, ring) = (scratch.add(sections.sums), scratch.add(sections.ring));
         if !conv.is_inside() {
+            let padded = scratch.add(sections.padded);
             len = conv.padded_width() * conv.in_channels;
             let to = from_raw_parts_mut(padded, conv.padded_height() * len);
             place(conv, from_raw_parts(image, conv.input_len()), to, len);
@@ -124,17 +150,40 @@ unsafe fn sample<S: Simd>(
             };
             let rows = Rows {
                 start: ring,
-                slots: pool.window_height,
+                slots: sections.slots,
                 row_len: conv.out_width * count,
                 pixel_len: count,
                 out_pixel_len: conv.out_channels,
                 bias: Bias::of(bias.add(c)),
             };
-            let weights = weights.add(c * conv.kernel_height * conv.run());
+            let weights = weights.add(c * steps);
             let mut done = 0;
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
-                for y in done.max(first)..end {
+                let at = oy * pool.out_width * conv.out_channels + c;
+                for ox in 0..pool.out_width {
+                    s.prefetch(output.wrapping_add(at + ox * conv.out_channels));
+                }
+                let mut y = done.max(first);
+                while has_pairs && y < end {
+                    let top = y as isize - ((block.first_row + y) % 2) as isize;
+                    let mut read = [image; 4];
+                    for (i, row) in (top..).zip(&mut read) {
+                        // What stands beyond the image is read for rows beyond the map alone.
+                        let i = i.clamp(0, conv.padded_height() as isize - 1) as usize;
+                        *row = image.add(i * len);
+                    }
+                    let mut out = [ring.add(rows.slots * rows.row_len); 2];
+                    for (y, out) in (top..).zip(&mut out) {
+                        if (0..conv.out_height as isize).contains(&y) {
+                            *out = ring.add((y as usize % rows.slots) * rows.row_len);
+                        }
+                    }
+                    row_pairs::sum(s, conv, read, sums);
+                    row_pairs::convolve(s, conv, count, sums, weights, out);
+                    y = (top + 2) as usize;
+                }
+                for y in y..end {
                     let image = image.add(y * len);
                     let out = ring.add((y % rows.slots) * rows.row_len);
                     if one_channel::applies(conv) {
@@ -143,8 +192,7 @@ unsafe fn sample<S: Simd>(
                         direct::convolve_row(s, conv, count, image, len, weights, out);
                     }
                 }
-                done = end;
-                let at = oy * pool.out_width * conv.out_channels + c;
+                done = y.max(end);
                 let codes = if codes.is_null() {
                     codes
                 } else {

@@ -11,7 +11,7 @@ use super::pack::BLOCK;
 use crate::simd::Simd;
 
 /// Pixels of a tile.
-const TILE: usize = 5;
+pub(super) const TILE: usize = 5;
 
 /// True where this kernel takes the convolution: 9 weights and a tile's sums fit the registers.
 pub(super) fn applies(conv: &Conv2dShape) -> bool {

@@ -18,7 +18,10 @@
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the points' effect: Barabasz, Anderson,
 //! Soodhalter and Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020.
 
-use super::{Conv2dShape, ConvAlgorithm, ConvBlock, Sections, fast_rows, pad_bias, samples};
+use super::{
+    Conv2dShape, ConvAlgorithm, ConvBlock, Sections, fast_rows, one_channel, pad_bias, row_pairs,
+    samples,
+};
 use crate::activation::Activation;
 use crate::gemm::{Matrix, gemm_scratch_len, packed_len, panel_width};
 use crate::simd::Simd;
@@ -33,9 +36,14 @@ const POINTS: usize = PATCH * PATCH;
 /// Values that a band's tiles have on both sides of the products: 512 KB, an L2.
 const BAND: usize = 128 * 1024;
 
-/// True where the block can be computed so, here or by [`fast_rows`].
+/// True where the block can be computed so: here, by [`row_pairs`] or by [`fast_rows`].
 pub(crate) fn applies(block: &ConvBlock, lanes: usize) -> bool {
     is_3x3(&block.conv) || fast_rows::applies(block, lanes)
+}
+
+/// True for what is computed by tiles.
+pub(super) fn has_tiles(conv: &Conv2dShape) -> bool {
+    is_3x3(conv) && !one_channel::applies(conv)
 }
 
 fn is_3x3(conv: &Conv2dShape) -> bool {
@@ -44,7 +52,7 @@ fn is_3x3(conv: &Conv2dShape) -> bool {
 
 /// Rows of the image above and below those that rows `first..end` of the map read, which their tiles read too.
 pub(super) fn rows_around(block: &ConvBlock, first: usize, end: usize) -> (usize, usize) {
-    if block.algorithm != Some(ConvAlgorithm::Winograd) || !is_3x3(&block.conv) {
+    if block.algorithm != Some(ConvAlgorithm::Winograd) || !has_tiles(&block.conv) {
         return (0, 0);
     }
     let (first, end) = (block.first_row + first, block.first_row + end);
@@ -140,9 +148,12 @@ impl Layout {
 pub(super) fn packed_kernel_len(block: &ConvBlock, lanes: usize) -> usize {
     let conv = &block.conv;
     if fast_rows::applies(block, lanes) {
-        return fast_rows::packed_kernel_len(conv);
+        fast_rows::packed_kernel_len(conv)
+    } else if has_tiles(conv) {
+        POINTS * packed_len(conv.in_channels, conv.out_channels, lanes)
+    } else {
+        row_pairs::STEPS * conv.out_channels.next_multiple_of(lanes)
     }
-    POINTS * packed_len(conv.in_channels, conv.out_channels, lanes)
 }
 
 /// `G g G'` of every pair of channels, as B of the 25 products.
@@ -150,6 +161,14 @@ pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut
     let conv = &block.conv;
     if fast_rows::applies(block, lanes) {
         return fast_rows::pack(conv, kernel, packed);
+    }
+    if !has_tiles(conv) {
+        return row_pairs::pack(
+            conv,
+            lanes,
+            kernel,
+            &mut packed[..packed_kernel_len(block, lanes)],
+        );
     }
     /// Channels of a step, a divisor of every panel's width.
     const STEP: usize = 4;

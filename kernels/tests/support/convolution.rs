@@ -170,9 +170,13 @@ impl Problem {
         if self.block.algorithm == Some(ConvAlgorithm::Winograd) {
             // Its sums have fewer terms, and up to twelve roundings in the transforms, but of values that other pixels, or
             // rows, have a part in.
+            let (x, w) = (abs(&x), abs(&w));
             let shared = match (conv.kernel_height, conv.kernel_width) {
-                (3, 3) => winograd_magnitudes(conv, n, &abs(&x), &abs(&w)),
-                (8.., _) => winograd_row_magnitudes(conv, n, &abs(&x), &abs(&w)),
+                (3, 3) if conv.in_channels > 1 || conv.out_width < 5 => {
+                    winograd_magnitudes(conv, n, &x, &w)
+                }
+                (3, 3) => winograd_row_magnitudes(conv, n, &x, &w, 2, 3),
+                (8.., _) => winograd_row_magnitudes(conv, n, &x, &w, 4, 4),
                 _ => vec![0.0; magnitudes.len()],
             };
             magnitudes
@@ -349,9 +353,16 @@ impl Problem {
     }
 }
 
-/// The same for four rows at once, `kernels/src/conv2d/fast_rows.rs`, of images of one channel: every product is of sums of
-/// four rows of the kernel, at most, and seven of the image.
-fn winograd_row_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -> Vec<f64> {
+/// The same for several rows at once, `kernels/src/conv2d/fast_rows.rs` and `row_pairs.rs`, of images of one channel: every product is of
+/// sums of so many rows of the kernel, at most, and of the rows of the image that they and the rows of the map meet in.
+fn winograd_row_magnitudes(
+    conv: &Conv2dShape,
+    n: usize,
+    x: &[f64],
+    w: &[f64],
+    rows: usize,
+    kernel_rows: usize,
+) -> Vec<f64> {
     let (filters, columns) = (conv.out_channels, conv.kernel_width);
     if conv.in_channels > 1 {
         return vec![0.0; n * conv.output_len()];
@@ -369,12 +380,13 @@ fn winograd_row_magnitudes(conv: &Conv2dShape, n: usize, x: &[f64], w: &[f64]) -
         .map(|i| {
             let (f, column) = (i % filters, i / filters % conv.out_width);
             let row = i / filters / conv.out_width;
-            let (sample, top) = (row / conv.out_height, row % conv.out_height / 4 * 4);
-            let taps = (0..conv.kernel_height).step_by(4);
+            let (sample, top) = (row / conv.out_height, row % conv.out_height / rows * rows);
+            let taps = (0..conv.kernel_height).step_by(kernel_rows);
             taps.flat_map(|ky| (0..columns).map(move |kx| (ky, kx)))
                 .map(|(ky, kx)| {
-                    let rows = (top + ky..top + ky + 7).map(|y| pixel(sample, y, column + kx));
-                    let weights = (ky..(ky + 4).min(conv.kernel_height))
+                    let span = top + ky..top + ky + rows + kernel_rows - 1;
+                    let rows = span.map(|y| pixel(sample, y, column + kx));
+                    let weights = (ky..(ky + kernel_rows).min(conv.kernel_height))
                         .map(|ky| w[(ky * columns + kx) * filters + f]);
                     rows.sum::<f64>() * weights.sum::<f64>()
                 })

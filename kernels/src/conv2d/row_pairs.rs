@@ -1,0 +1,189 @@
+//! Two rows of a 3 x 3 convolution over one channel with 2/3 of the multiplications: Winograd's F(2, 3) over the rows.
+//!
+//! ```text
+//! m0 = (x0 - x2) h0     m1 = (x1 + x2) (h0 + h1 + h2) / 2     m2 = (x2 - x1) (h0 - h1 + h2) / 2     m3 = (x3 - x1) h2
+//! y0 = (m1 + m2) + m0
+//! y1 = (m1 - m2) + m3
+//! ```
+//! Each product is a correlation of three columns, and the sums of the image's rows serve all filters. Every row of the map is a sum over
+//! its own windows alone, as `direct`'s is.
+//!
+//! Source: Winograd, "Arithmetic Complexity of Computations", 1980.
+
+use super::Conv2dShape;
+use super::one_channel::TILE;
+use super::pack::BLOCK;
+use crate::simd::Simd;
+
+/// Products of a pair of rows.
+pub(super) const PRODUCTS: usize = 4;
+/// Columns of the kernel.
+const COLUMNS: usize = 3;
+/// Steps of the packed kernel.
+pub(super) const STEPS: usize = PRODUCTS * COLUMNS;
+
+/// The kernels of the products, `[block of channels][product, kx][channel of the block]` as the other kernels of this crate have their steps.
+pub(super) fn pack(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
+    let filters = conv.out_channels;
+    let width = BLOCK * lanes;
+    let blocks = packed.chunks_mut(STEPS * width).zip((0..).step_by(width));
+    for (block, first) in blocks {
+        let width = block.len() / STEPS;
+        for (i, o) in (first..first + width).enumerate() {
+            for kx in 0..COLUMNS {
+                // In f64, so that each value is rounded once.
+                let tap = |ky: usize| match o < filters {
+                    true => f64::from(kernel[(ky * COLUMNS + kx) * filters + o]),
+                    false => 0.0,
+                };
+                let [h0, h1, h2] = [tap(0), tap(1), tap(2)];
+                let products = [h0, 0.5 * (h0 + h1 + h2), 0.5 * (h0 - h1 + h2), h2];
+                for (product, value) in products.into_iter().enumerate() {
+                    block[(product * COLUMNS + kx) * width + i] = value as f32;
+                }
+            }
+        }
+    }
+}
+
+/// Values of the sums of a pair's rows.
+pub(super) fn sums_len(conv: &Conv2dShape, lanes: usize) -> usize {
+    PRODUCTS * row_len(conv, lanes)
+}
+
+/// Values of a row of sums: whole registers.
+fn row_len(conv: &Conv2dShape, lanes: usize) -> usize {
+    conv.padded_width().next_multiple_of(lanes)
+}
+
+/// The rows of the image, summed for the products.
+///
+/// # Safety
+/// Each of `rows` may be read for `padded_width`, and `sums` written for `sums_len` values.
+#[inline(always)]
+pub(super) unsafe fn sum<S: Simd>(s: S, conv: &Conv2dShape, rows: [*const f32; 4], sums: *mut f32) {
+    let (width, row_len) = (conv.padded_width(), row_len(conv, S::LANES));
+    for x in (0..row_len).step_by(S::LANES) {
+        let mut r = [s.zero(); 4];
+        for y in 0..4 {
+            // SAFETY: the rest of the row is read.
+            unsafe {
+                let from = rows[y].add(x);
+                r[y] = if x + S::LANES <= width {
+                    s.load(from)
+                } else {
+                    s.load_partial(from, width - x)
+                };
+            }
+        }
+        let products = [
+            s.sub(r[0], r[2]),
+            s.add(r[1], r[2]),
+            s.sub(r[2], r[1]),
+            s.sub(r[3], r[1]),
+        ];
+        for i in 0..PRODUCTS {
+            // SAFETY: registers of a row of sums.
+            unsafe { s.store(sums.add(i * row_len + x), products[i]) };
+        }
+    }
+}
+
+/// Two output rows without their bias.
+///
+/// # Safety
+/// `sums` is what `sum` wrote, `weights` what `pack` did for the channels; each of `out` may be written for `out_width` pixels of `channels`
+/// values, and the map is at least [`TILE`] pixels wide.
+#[inline(always)]
+pub(super) unsafe fn convolve<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    channels: usize,
+    sums: *const f32,
+    weights: *const f32,
+    out: [*mut f32; 2],
+) {
+    let mut c = 0;
+    while c < channels {
+        let registers = BLOCK.min((channels - c) / S::LANES);
+        let stride = registers * S::LANES;
+        for r in 0..registers {
+            // SAFETY: block c starts at weights + STEPS * c; its registers stand beside each other.
+            unsafe {
+                let weights = weights.add(STEPS * c + r * S::LANES);
+                let out = [out[0].add(c + r * S::LANES), out[1].add(c + r * S::LANES)];
+                pixels(s, conv, sums, weights, stride, out, channels);
+            }
+        }
+        c += stride;
+    }
+}
+
+/// All pixels of both rows for a register of channels. The last tile overlaps the one before: it writes the same again.
+///
+/// # Safety
+/// As for `convolve`; `weights` has `stride` values from a step to the next.
+#[inline(always)]
+unsafe fn pixels<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    sums: *const f32,
+    weights: *const f32,
+    stride: usize,
+    out: [*mut f32; 2],
+    channels: usize,
+) {
+    // SAFETY: a step's register lies in the block; a tile's pixels lie in the rows, its values in the sums.
+    unsafe {
+        let mut w = [[s.zero(); COLUMNS]; PRODUCTS];
+        for product in 0..PRODUCTS {
+            for kx in 0..COLUMNS {
+                w[product][kx] = s.load(weights.add((product * COLUMNS + kx) * stride));
+            }
+        }
+        let mut x = 0;
+        while x < conv.out_width {
+            let first = x.min(conv.out_width - TILE);
+            let sums = sums.add(first);
+            let row = row_len(conv, S::LANES);
+            let zero = [s.zero(); TILE];
+            let even = correlate(s, sums.add(row), w[1], zero);
+            let odd = correlate(s, sums.add(2 * row), w[2], zero);
+            let (mut upper, mut lower) = (even, even);
+            for p in 0..TILE {
+                upper[p] = s.add(even[p], odd[p]);
+                lower[p] = s.sub(even[p], odd[p]);
+            }
+            let upper = correlate(s, sums, w[0], upper);
+            let lower = correlate(s, sums.add(3 * row), w[3], lower);
+            for p in 0..TILE {
+                s.store(out[0].add((first + p) * channels), upper[p]);
+                s.store(out[1].add((first + p) * channels), lower[p]);
+            }
+            x = first + TILE;
+        }
+    }
+}
+
+/// A tile's correlation with one product's kernel, added to `to`.
+///
+/// # Safety
+/// TILE + 2 values may be read.
+#[inline(always)]
+unsafe fn correlate<S: Simd>(
+    s: S,
+    values: *const f32,
+    w: [S::F; COLUMNS],
+    mut to: [S::F; TILE],
+) -> [S::F; TILE] {
+    for i in 0..TILE + COLUMNS - 1 {
+        // SAFETY: the caller's promise.
+        let value = s.splat(unsafe { *values.add(i) });
+        for kx in 0..COLUMNS {
+            if i >= kx && i - kx < TILE {
+                to[i - kx] = s.mul_add(value, w[kx], to[i - kx]);
+            }
+        }
+    }
+    to
+}

@@ -1,4 +1,4 @@
-//! Runs a plan: a training step or a prediction, the batch cut into shards, nothing allocated after it was made.
+//! Runs a plan: a training step or a prediction, the batch cut into shards. Every buffer is allocated when it is made.
 //!
 //! The batch is cut into shards whose number depends on the batch alone, never on the threads. A shard runs every
 //! operation of a stage on its own buffers; stages end where an operation needs sums over the whole batch. The shards'
@@ -28,6 +28,7 @@ use sonograd_kernels::{AlignedVec, Compute, Kernels};
 pub(crate) use stages::PART_BYTES;
 use stages::{Action, Stage, part_samples, train_stages};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 pub use weights::Snapshot;
 use weights::Weights;
@@ -89,8 +90,8 @@ pub struct Executor {
 struct Shared<'a> {
     plan: &'a Plan,
     batch: &'a dyn Batch,
-    /// True where the model's input is read where it stands in the batch, and no shard copies it.
-    in_place: bool,
+    /// The model's input of the whole batch, where it is read where it stands and no shard copies it.
+    input: Option<&'a [f32]>,
     kernels: &'static Kernels,
     weights: &'a Weights,
     sums: &'a Sums,
@@ -100,7 +101,14 @@ struct Shared<'a> {
     step: u64,
 }
 
-impl Shared<'_> {
+impl<'a> Shared<'a> {
+    /// The samples `rows` of a value, if it is the model's input and is read in the batch.
+    fn in_place(&self, value: usize, rows: Range<usize>) -> Option<&'a [f32]> {
+        let input = self.input.filter(|_| value == 0)?;
+        let len = self.plan.value_lens[value];
+        Some(&input[rows.start * len..rows.end * len])
+    }
+
     /// The slices that an action is cut into.
     fn slices(&self, action: Action) -> usize {
         match action {
@@ -163,12 +171,11 @@ impl Executor {
         let shards = (0..count)
             .map(|_| Shard::new(&plan, &needs, shard_samples))
             .collect();
-        let blocks = plan
-            .steps
-            .iter()
-            .zip(&needs)
-            .filter(|(_, needs)| needs.gradient_block > 0);
-        let whole_batch = blocks.fold([0; 3], |[tasks, gathered, scratch], (step, needs)| {
+        let whole_batch = || {
+            let steps = plan.steps.iter().zip(&needs);
+            steps.filter(|(_, needs)| needs.gradient_block > 0)
+        };
+        let most = whole_batch().fold([0; 3], |[tasks, gathered, scratch], (step, needs)| {
             let own_tasks = step.trainable.len().div_ceil(needs.gradient_block);
             let own = step.op.batch_gradient_needs(batch_size, lanes);
             [
@@ -177,7 +184,8 @@ impl Executor {
                 own.1.max(scratch),
             ]
         });
-        let [tasks, gathered, scratch] = whole_batch;
+        let [tasks, gathered, scratch] = most;
+        let reads_in_place = !whole_batch().any(|(step, _)| step.inputs.contains(&0));
         let most_sums = needs
             .iter()
             .map(|n| n.forward_sums.max(n.backward_sums))
@@ -189,12 +197,6 @@ impl Executor {
             false => 1,
         };
         let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
-        let mut whole = plan
-            .steps
-            .iter()
-            .zip(&needs)
-            .filter(|(_, needs)| needs.gradient_block > 0);
-        let reads_in_place = !whole.any(|(step, _)| step.inputs.contains(&0));
         Ok(Self {
             kernels,
             pool,
@@ -409,8 +411,8 @@ impl Executor {
             )));
         }
         let len = self.plan.value_lens[0];
-        let in_place = batch.input(0..samples);
-        if let Some(input) = in_place
+        let input = batch.input();
+        if let Some(input) = input
             && input.len() != samples * len
         {
             return Err(Error::Usage(format!(
@@ -442,7 +444,7 @@ impl Executor {
                 let shared = Shared {
                     plan: &self.plan,
                     batch,
-                    in_place: (!training || self.reads_in_place) && in_place.is_some(),
+                    input: input.filter(|_| !training || self.reads_in_place),
                     kernels: self.kernels,
                     weights: &self.weights,
                     sums: &self.sums,

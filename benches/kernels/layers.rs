@@ -51,14 +51,7 @@ pub(crate) fn block(
             out_width: pooled_width,
         }
     });
-    ConvBlock {
-        conv,
-        activation,
-        pool,
-        first_row: 0,
-        rows_above: 0,
-        algorithm: None,
-    }
+    ConvBlock::new(conv, activation, pool)
 }
 
 /// A convolution of a model with what follows it.

@@ -112,7 +112,7 @@ impl Compute {
             return vec![rule];
         }
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
-        if winograd::applies(block, self.isa.lanes()) {
+        if winograd::form(block, self.isa.lanes()).is_some() {
             candidates.push(ConvAlgorithm::Winograd);
         }
         if self.has_tiles() {
@@ -131,8 +131,8 @@ mod tests {
     use crate::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Isa};
 
     fn block(channels: usize) -> ConvBlock {
-        ConvBlock {
-            conv: Conv2dShape {
+        ConvBlock::new(
+            Conv2dShape {
                 height: 9,
                 width: 9,
                 in_channels: channels,
@@ -144,12 +144,9 @@ mod tests {
                 out_height: 7,
                 out_width: 7,
             },
-            activation: Activation::Relu,
-            pool: None,
-            first_row: 0,
-            rows_above: 0,
-            algorithm: None,
-        }
+            Activation::Relu,
+            None,
+        )
     }
 
     #[test]
@@ -169,7 +166,7 @@ mod tests {
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Winograd);
         compute.precision = Precision::Bf16;
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Bf16);
-        assert_eq!(compute.algorithm(&block(1)), ConvAlgorithm::Direct);
+        assert_eq!(compute.algorithm(&block(1)), ConvAlgorithm::Winograd);
         let key = block(32).to_string();
         compute.tuned.insert(key, ConvAlgorithm::Im2colGemm);
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Im2colGemm);

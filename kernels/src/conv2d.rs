@@ -44,6 +44,7 @@ pub(crate) use self::backward::backward;
 pub(crate) use self::bf16::forward_bf16;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
+use self::winograd::Form;
 
 /// The shape of a 2-D convolution of stride 1: NHWC images, HWIO kernels.
 ///
@@ -196,6 +197,18 @@ impl fmt::Display for ConvBlock {
 }
 
 impl ConvBlock {
+    /// A block on a map of its own, computed as [`ConvAlgorithm::choose`] says.
+    pub fn new(conv: Conv2dShape, activation: Activation, pool: Option<PoolShape>) -> Self {
+        Self {
+            conv,
+            activation,
+            pool,
+            first_row: 0,
+            rows_above: 0,
+            algorithm: None,
+        }
+    }
+
     /// Values of one sample's output.
     pub fn output_len(&self) -> usize {
         self.pool_or_identity().output_len()
@@ -219,7 +232,7 @@ impl ConvBlock {
     /// The algorithm that computes the block with registers of `lanes` values.
     pub fn algorithm(&self, lanes: usize) -> ConvAlgorithm {
         match self.algorithm {
-            Some(ConvAlgorithm::Winograd) if !winograd::applies(self, lanes) => {
+            Some(ConvAlgorithm::Winograd) if winograd::form(self, lanes).is_none() => {
                 ConvAlgorithm::Direct
             }
             Some(algorithm) => algorithm,
@@ -231,7 +244,7 @@ impl ConvBlock {
     fn is_few_filters(&self, lanes: usize) -> bool {
         match self.algorithm(lanes) {
             ConvAlgorithm::Direct => few_filters::applies(self, lanes),
-            ConvAlgorithm::Winograd => fast_rows::applies(self, lanes),
+            ConvAlgorithm::Winograd => winograd::form(self, lanes) == Some(Form::FourRows),
             _ => false,
         }
     }
@@ -255,7 +268,7 @@ impl ConvBlock {
             _ if self.is_few_filters(lanes) => {
                 few_filters::FewFilters::new(self, lanes).scratch_len()
             }
-            ConvAlgorithm::Winograd if winograd::has_tiles(&self.conv) => {
+            ConvAlgorithm::Winograd if winograd::form(self, lanes) == Some(Form::Tiles) => {
                 winograd::Layout::new(self, lanes).len
             }
             ConvAlgorithm::Direct | ConvAlgorithm::Winograd => {
@@ -394,7 +407,7 @@ impl Kernels {
         let is_few_filters = block.is_few_filters(self.lanes());
         let is_by_rows = match algorithm {
             ConvAlgorithm::Direct => true,
-            ConvAlgorithm::Winograd => !winograd::has_tiles(&block.conv),
+            ConvAlgorithm::Winograd => winograd::form(block, self.lanes()) == Some(Form::RowPairs),
             _ => false,
         };
         if is_by_rows && !is_few_filters {

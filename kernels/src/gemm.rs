@@ -170,9 +170,20 @@ impl Blocks {
         }
     }
 
+    /// The blocks that k is cut into: at least one.
+    pub(crate) fn of_k(&self, k: usize) -> usize {
+        k.div_ceil(self.k.max(1)).max(1)
+    }
+
     const fn a_len(&self) -> usize {
         self.m * self.k + SLACK
     }
+}
+
+/// Where block `i` of the `blocks` that `len` is cut into begins: they differ by one at most.
+#[inline(always)]
+pub(crate) fn block_start(len: usize, i: usize, blocks: usize) -> usize {
+    len * i / blocks
 }
 
 /// Length of k x n packed by [`Kernels::gemm_pack`] for `lanes` lanes.

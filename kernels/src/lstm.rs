@@ -227,22 +227,39 @@ unsafe fn multiply_inputs<S: Simd>(
                     start[gate] = get(s, bias.as_ptr().add(gate * units + first), width);
                 }
                 if shape.steps - step >= AHEAD {
-                    let mut sums = [start; AHEAD];
-                    multiply(s, &mut sums, inputs, x, inputs, packed);
-                    for r in 0..AHEAD {
-                        for gate in 0..4 {
-                            put(s, z.add((r * 4 + gate) * units), sums[r][gate], width);
-                        }
-                    }
+                    multiply_steps::<S, AHEAD>(s, shape, start, x, packed, z, width);
                     step += AHEAD;
                 } else {
-                    let mut sums = [start];
-                    multiply(s, &mut sums, inputs, x, inputs, packed);
-                    for gate in 0..4 {
-                        put(s, z.add(gate * units), sums[0][gate], width);
-                    }
+                    multiply_steps::<S, 1>(s, shape, start, x, packed, z, width);
                     step += 1;
                 }
+            }
+        }
+    }
+}
+
+/// N steps' input product of `width` units, on top of `start`.
+///
+/// # Safety
+/// As for `multiply_inputs`, from the pointers' step and unit on.
+#[inline(always)]
+unsafe fn multiply_steps<S: Simd, const N: usize>(
+    s: S,
+    shape: LstmShape,
+    start: [S::F; 4],
+    x: *const f32,
+    packed: *const f32,
+    z: *mut f32,
+    width: usize,
+) {
+    let mut sums = [start; N];
+    // SAFETY: the caller's promise.
+    unsafe {
+        multiply(s, &mut sums, shape.inputs, x, shape.inputs, packed);
+        for step in 0..N {
+            for gate in 0..4 {
+                let to = z.add((step * 4 + gate) * shape.units);
+                put(s, to, sums[step][gate], width);
             }
         }
     }

@@ -116,14 +116,7 @@ fn the_models_own_layers() {
         let pool = window.map(|(rows, columns, stride)| {
             pool(&conv, (rows, columns), (stride.min(rows), stride))
         });
-        let block = ConvBlock {
-            conv,
-            activation,
-            pool,
-            first_row: 0,
-            rows_above: 0,
-            algorithm: None,
-        };
+        let block = ConvBlock::new(conv, activation, pool);
         let problem = Problem::new(block, 1, noise(seed as u64));
         // The others have no paths that small blocks miss.
         problem.by(ConvAlgorithm::Direct).check_one();
@@ -142,14 +135,7 @@ fn winograd_errs_like_the_direct_kernel() {
     let rows = conv(40, 40, (1, 3), (8, 8), true);
     let pairs = conv(40, 40, (1, 32), (3, 3), false);
     for (conv, most) in [(tiles, 1.8), (rows, 1.6), (pairs, 1.4)] {
-        let block = ConvBlock {
-            conv,
-            activation: Activation::Linear,
-            pool: None,
-            first_row: 0,
-            rows_above: 0,
-            algorithm: None,
-        };
+        let block = ConvBlock::new(conv, Activation::Linear, None);
         let mut problem = Problem::new(block, 2, noise(7));
         problem.input.iter_mut().for_each(|x| *x = x.max(0.0));
         let (expected, _) = problem.oracle();
@@ -173,14 +159,7 @@ fn winograd_errs_like_the_direct_kernel() {
 #[test]
 fn empty_codes_leave_the_output_alone() {
     let conv = conv(9, 11, (3, 5), (3, 3), true);
-    let block = ConvBlock {
-        conv,
-        activation: LEAKY,
-        pool: Some(pool(&conv, (3, 3), (2, 2))),
-        first_row: 0,
-        rows_above: 0,
-        algorithm: None,
-    };
+    let block = ConvBlock::new(conv, LEAKY, Some(pool(&conv, (3, 3), (2, 2))));
     for problem in Problem::new(block, 2, noise(3)).by_algorithm() {
         for kernels in Kernels::available() {
             let predicted = problem.predict(kernels);
@@ -197,16 +176,9 @@ fn empty_codes_leave_the_output_alone() {
 #[test]
 fn any_codes_are_safe() {
     let conv = conv(7, 9, (2, 9), (3, 3), true);
-    let block = ConvBlock {
-        conv,
-        activation: Activation::Relu,
-        pool: Some(pool(&conv, (3, 3), (2, 2))),
-        first_row: 0,
-        rows_above: 0,
-        // The others refuse them.
-        algorithm: Some(ConvAlgorithm::Direct),
-    };
-    let problem = Problem::new(block, 1, noise(4));
+    let block = ConvBlock::new(conv, Activation::Relu, Some(pool(&conv, (3, 3), (2, 2))));
+    // The others refuse them.
+    let problem = Problem::new(block, 1, noise(4)).by(ConvAlgorithm::Direct);
     for kernels in Kernels::available() {
         let lanes = kernels.lanes();
         for code in [0, 8, 9, 255] {
@@ -239,14 +211,7 @@ fn any_codes_are_safe() {
 
 #[test]
 fn nan_is_not_swallowed_by_relu() {
-    let block = ConvBlock {
-        conv: conv(3, 40, (1, 3), (3, 3), true),
-        activation: Activation::Relu,
-        pool: None,
-        first_row: 0,
-        rows_above: 0,
-        algorithm: None,
-    };
+    let block = ConvBlock::new(conv(3, 40, (1, 3), (3, 3), true), Activation::Relu, None);
     let mut problem = Problem::new(block, 1, noise(5));
     problem.bias.fill(f32::NAN);
     for problem in problem.by_algorithm() {
@@ -270,14 +235,7 @@ fn many_samples_and_large_ones_are_cut_into_products() {
     ] {
         for pool in [None, Some(pool(&conv, (1, 2), (1, 2)))] {
             let activation = LEAKY;
-            let block = ConvBlock {
-                conv,
-                activation,
-                pool,
-                first_row: 0,
-                rows_above: 0,
-                algorithm: None,
-            };
+            let block = ConvBlock::new(conv, activation, pool);
             Problem::new(block, samples, noise(6)).check();
         }
     }
@@ -285,14 +243,7 @@ fn many_samples_and_large_ones_are_cut_into_products() {
 
 #[test]
 fn a_rule_chooses_where_nothing_is_asked_for() {
-    let plain = ConvBlock {
-        conv: conv(1, 5, (128, 256), (1, 2), true),
-        activation: Activation::Relu,
-        pool: None,
-        first_row: 0,
-        rows_above: 0,
-        algorithm: None,
-    };
+    let plain = ConvBlock::new(conv(1, 5, (128, 256), (1, 2), true), Activation::Relu, None);
     let pooled = ConvBlock {
         pool: Some(pool(&plain.conv, (1, 2), (1, 2))),
         ..plain
@@ -381,14 +332,7 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     _ => {}
                 }
                 let pool = window.map(|(window, stride)| pool(&shape, window, stride));
-                ConvBlock {
-                    conv: shape,
-                    activation,
-                    pool,
-                    first_row: 0,
-                    rows_above: 0,
-                    algorithm: None,
-                }
+                ConvBlock::new(shape, activation, pool)
             },
         )
 }
@@ -414,14 +358,7 @@ fn few_filters() -> impl Strategy<Value = ConvBlock> {
                 out_width: (conv.out_width / columns).max(1),
                 ..pool(&conv, (rows, columns), (stride, columns))
             });
-            ConvBlock {
-                conv,
-                activation: LEAKY,
-                pool,
-                first_row: 0,
-                rows_above: 0,
-                algorithm: None,
-            }
+            ConvBlock::new(conv, LEAKY, pool)
         })
 }
 

@@ -12,10 +12,8 @@ pub trait Batch: Sync {
         self.len() == 0
     }
 
-    /// The samples `rows`, one after another, where they stand in memory so; `None` where [`fill_input`](Self::fill_input) has to
-    /// write them. Either for all rows, or for none.
-    fn input(&self, rows: Range<usize>) -> Option<&[f32]> {
-        let _ = rows;
+    /// All samples one after another, where they stand in memory so; `None` where [`fill_input`](Self::fill_input) has to write them.
+    fn input(&self) -> Option<&[f32]> {
         None
     }
 
@@ -42,8 +40,8 @@ impl Batch for SliceBatch<'_> {
         self.samples
     }
 
-    fn input(&self, rows: Range<usize>) -> Option<&[f32]> {
-        Some(rows_of(self.inputs, self.samples, rows))
+    fn input(&self) -> Option<&[f32]> {
+        Some(self.inputs)
     }
 
     fn fill_input(&self, rows: Range<usize>, input: &mut [f32]) {

@@ -8,6 +8,7 @@ use crate::op::{Backward, Forward, LossCall, MAX_INPUTS, Needs, RandomKey};
 use sonograd_kernels::AlignedVec;
 use std::mem::take;
 use std::ops::Range;
+use std::slice::from_mut;
 
 /// The buffers of up to a fixed number of samples.
 pub(super) struct Shard {
@@ -98,7 +99,7 @@ impl Shard {
     /// Takes the part's rows of the batch.
     fn fill(&mut self, shared: &Shared<'_>) {
         let rows = self.rows();
-        if !shared.in_place {
+        if shared.input.is_none() {
             let (slot, share) = (shared.slots().values[0], self.value_share(shared, 0));
             shared
                 .batch
@@ -110,17 +111,10 @@ impl Shard {
         }
     }
 
-    /// The part's samples of a value where they stand in the batch: the model's input, if it is read there.
-    fn in_place<'a>(&self, shared: &Shared<'a>, value: usize) -> Option<&'a [f32]> {
-        let samples = (value == 0 && shared.in_place).then(|| shared.batch.input(self.rows()));
-        samples.flatten()
-    }
-
-    /// The part's samples of a value of a prediction.
+    /// The part's samples of a value.
     pub(super) fn value<'a>(&'a self, shared: &Shared<'a>, value: usize) -> &'a [f32] {
-        let slot = &self.slots[shared.slots().values[value]];
-        let samples = self.in_place(shared, value);
-        samples.unwrap_or(&slot[self.value_share(shared, value)])
+        let share = self.value_share(shared, value);
+        samples_of(shared, &self.slots, value, self.rows(), share)
     }
 
     /// What a step keeps, for the current samples.
@@ -176,10 +170,7 @@ impl Shard {
 
     /// One step of a prediction, behind [`begin`](Self::begin).
     pub(super) fn predict_step(&mut self, shared: &Shared<'_>, i: usize) {
-        let action = Action::Forward(i);
-        for slice in 0..shared.slices(action) {
-            self.act(shared, action, slice);
-        }
+        Self::run(from_mut(self), shared, false, &[Action::Forward(i)], 1);
     }
 
     /// The part's share of a buffer that holds `len` elements a sample.
@@ -219,7 +210,7 @@ impl Shard {
     fn forward(&mut self, shared: &Shared<'_>, i: usize, action: Action, slice: usize) {
         let (plan, samples) = (shared.plan, self.part.len());
         let step = &plan.steps[i];
-        let slots = shared.slots();
+        let (slots, rows) = (shared.slots(), self.rows());
         let random = self.random(shared, i);
         // Codes are for backward alone.
         let codes = self.codes[i].len() * usize::from(shared.training);
@@ -232,8 +223,7 @@ impl Shard {
         let mut output = take(&mut self.slots[slots.values[step.output]]);
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         for ((input, &value), share) in inputs.iter_mut().zip(&step.inputs).zip(input_shares) {
-            let slot = &self.slots[slots.values[value]];
-            *input = self.in_place(shared, value).unwrap_or(&slot[share]);
+            *input = samples_of(shared, &self.slots, value, rows.clone(), share);
         }
         let [codes, workspace] = kept;
         let mut call = Forward {
@@ -270,11 +260,11 @@ impl Shard {
         let mut probabilities = take(&mut self.slots[slots.values[step.output]]);
         let mut d_logits = take(&mut self.slots[slots.gradients[step.inputs[0]]]);
         let targets = &self.targets[share.clone()];
-        let logits = &self.slots[slots.values[step.inputs[0]]][share.clone()];
+        let (logits, rows) = (step.inputs[0], self.rows());
         let mut call = LossCall {
             kernels: shared.kernels,
             samples,
-            logits: self.in_place(shared, step.inputs[0]).unwrap_or(logits),
+            logits: samples_of(shared, &self.slots, logits, rows, share.clone()),
             targets,
             probabilities: &mut probabilities[share.clone()],
             d_logits: &mut d_logits[share.clone()],
@@ -299,7 +289,7 @@ impl Shard {
         let (step, slots) = (&plan.steps[i], &plan.train);
         let needs = step.op.needs(self.capacity, shared.kernels.lanes());
         let random = self.random(shared, i);
-        let part = self.part.clone();
+        let (part, rows) = (self.part.clone(), self.rows());
         let share = |value: usize| {
             let len = plan.value_lens[value];
             len * part.start..len * part.end
@@ -329,8 +319,7 @@ impl Shard {
         let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
         if needs.reads_inputs {
             for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-                let slot = &self.slots[slots.values[value]];
-                *input = self.in_place(shared, value).unwrap_or(&slot[share(value)]);
+                *input = samples_of(shared, &self.slots, value, rows.clone(), share(value));
             }
         }
         let output: &[f32] = if needs.reads_output {
@@ -398,6 +387,18 @@ impl Shard {
                 .add_assign(&mut self.gradients[partial], addend);
         }
     }
+}
+
+/// The batch's `rows` of a value: where they stand in the batch, or in their share of the value's slot.
+fn samples_of<'a>(
+    shared: &Shared<'a>,
+    slots: &'a [AlignedVec],
+    value: usize,
+    rows: Range<usize>,
+    share: Range<usize>,
+) -> &'a [f32] {
+    let in_place = shared.in_place(value, rows);
+    in_place.unwrap_or_else(|| &slots[shared.slots().values[value]][share])
 }
 
 /// The index of the largest value, the first one of equals; 0 where all are NaN.

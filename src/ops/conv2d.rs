@@ -53,14 +53,7 @@ impl Conv2d {
             out_height,
             out_width,
         };
-        let block = ConvBlock {
-            conv,
-            activation: Activation::Linear,
-            pool: None,
-            first_row: 0,
-            rows_above: 0,
-            algorithm: None,
-        };
+        let block = ConvBlock::new(conv, Activation::Linear, None);
         Ok(Self {
             block,
             one_dimensional: false,

@@ -1,6 +1,7 @@
 //! How a block is computed: the choices, the rule that takes one, and the variable that overrides it.
 
-use super::{ConvBlock, fast_rows, few_filters, one_channel, winograd};
+use super::winograd::{self, Form};
+use super::{ConvBlock, few_filters};
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,8 +11,8 @@ pub enum ConvAlgorithm {
     /// Register tiles straight over the image, row by row into the pool; backward multiplies what the pool let through.
     Direct,
     /// The same with forward's products by Winograd's minimal filtering: of 3 x 3 kernels nine pixels at a time, 25 multiplications
-    /// for 81; of few filters on one channel, whose kernel has 8, 12, ... rows, four rows at a time, 9 for 16. An error of f32's size, 1.5 to
-    /// 1.7 times the direct kernels'. Other kernels: [`Direct`](Self::Direct).
+    /// for 81, or on one channel two rows, 2 for 3; of few filters on one channel, whose kernel has 8, 12, ... rows, four rows at a time, 9 for
+    /// 16. An error of f32's size, 1.3 to 1.7 times the direct kernels'. Other kernels: [`Direct`](Self::Direct).
     Winograd,
     /// [`Direct`](Self::Direct) with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
     /// CPU's tiles if it has them (see [`Compute::has_tiles`](crate::Compute::has_tiles)), emulated if not.
@@ -102,7 +103,8 @@ impl ConvAlgorithm {
 
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
     /// without a pool whose filters fill two registers and whose windows hold at least 32 values,
-    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more and for few filters with a tall kernel,
+    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, or of one channel, and for few filters with a tall
+    /// kernel,
     /// [`Direct`](Self::Direct) for every other.
     ///
     /// Behind a pool at most one gradient in two is not 0, and the direct kernels multiply those alone; without one they
@@ -112,23 +114,22 @@ impl ConvAlgorithm {
     /// in another order, and a pool on its own would judge near ties otherwise than the one that is fused.
     pub fn choose(block: &ConvBlock, lanes: usize) -> ConvAlgorithm {
         let conv = &block.conv;
+        let minimal = match winograd::form(block, lanes) {
+            Some(Form::FourRows) => true,
+            Some(Form::RowPairs) => !few_filters::applies(block, lanes),
+            Some(Form::Tiles) => {
+                conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
+                    && conv.out_height.min(conv.out_width) > 1
+            }
+            None => false,
+        };
         if block.pool.is_none()
             && conv.height == 1
             && conv.out_channels >= 2 * lanes
             && conv.window_len() >= GEMM_DEPTH
         {
             ConvAlgorithm::Im2colGemm
-        } else if few_filters::applies(block, lanes) {
-            if fast_rows::applies(block, lanes) {
-                ConvAlgorithm::Winograd
-            } else {
-                ConvAlgorithm::Direct
-            }
-        } else if one_channel::applies(conv)
-            || winograd::applies(block, lanes)
-                && conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS
-                && conv.out_height.min(conv.out_width) > 1
-        {
+        } else if minimal {
             ConvAlgorithm::Winograd
         } else {
             ConvAlgorithm::Direct

@@ -22,6 +22,11 @@ const COLUMNS: usize = 3;
 /// Steps of the packed kernel.
 pub(super) const STEPS: usize = PRODUCTS * COLUMNS;
 
+/// Values of the packed kernels.
+pub(super) fn packed_kernel_len(conv: &Conv2dShape, lanes: usize) -> usize {
+    STEPS * conv.out_channels.next_multiple_of(lanes)
+}
+
 /// The kernels of the products, `[block of channels][product, kx][channel of the block]` as the other kernels of this crate have their steps.
 pub(super) fn pack(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
     let filters = conv.out_channels;

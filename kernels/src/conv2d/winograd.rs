@@ -36,23 +36,38 @@ const POINTS: usize = PATCH * PATCH;
 /// Values that a band's tiles have on both sides of the products: 512 KB, an L2.
 const BAND: usize = 128 * 1024;
 
-/// True where the block can be computed so: here, by [`row_pairs`] or by [`fast_rows`].
-pub(crate) fn applies(block: &ConvBlock, lanes: usize) -> bool {
-    is_3x3(&block.conv) || fast_rows::applies(block, lanes)
+/// The kernels that compute a block by minimal filtering.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Those of this module.
+    Tiles,
+    /// [`row_pairs`].
+    RowPairs,
+    /// [`fast_rows`].
+    FourRows,
 }
 
-/// True for what is computed by tiles.
-pub(super) fn has_tiles(conv: &Conv2dShape) -> bool {
-    is_3x3(conv) && !one_channel::applies(conv)
+/// The form that a block takes, if it can be computed so.
+pub(crate) fn form(block: &ConvBlock, lanes: usize) -> Option<Form> {
+    match fast_rows::applies(block, lanes) {
+        true => Some(Form::FourRows),
+        false => form_of_3x3(&block.conv),
+    }
 }
 
-fn is_3x3(conv: &Conv2dShape) -> bool {
-    (conv.kernel_height, conv.kernel_width) == (3, 3)
+fn form_of_3x3(conv: &Conv2dShape) -> Option<Form> {
+    let is_3x3 = (conv.kernel_height, conv.kernel_width) == (3, 3);
+    is_3x3.then(|| match one_channel::applies(conv) {
+        true => Form::RowPairs,
+        false => Form::Tiles,
+    })
 }
 
 /// Rows of the image above and below those that rows `first..end` of the map read, which their tiles read too.
 pub(super) fn rows_around(block: &ConvBlock, first: usize, end: usize) -> (usize, usize) {
-    if block.algorithm != Some(ConvAlgorithm::Winograd) || !has_tiles(&block.conv) {
+    if block.algorithm != Some(ConvAlgorithm::Winograd)
+        || form_of_3x3(&block.conv) != Some(Form::Tiles)
+    {
         return (0, 0);
     }
     let (first, end) = (block.first_row + first, block.first_row + end);
@@ -147,29 +162,26 @@ impl Layout {
 /// Values of the packed kernel: 25 matrices of in x out channels.
 pub(super) fn packed_kernel_len(block: &ConvBlock, lanes: usize) -> usize {
     let conv = &block.conv;
-    if fast_rows::applies(block, lanes) {
-        fast_rows::packed_kernel_len(conv)
-    } else if has_tiles(conv) {
-        POINTS * packed_len(conv.in_channels, conv.out_channels, lanes)
-    } else {
-        row_pairs::STEPS * conv.out_channels.next_multiple_of(lanes)
+    match form(block, lanes) {
+        Some(Form::FourRows) => fast_rows::packed_kernel_len(conv),
+        Some(Form::RowPairs) => row_pairs::packed_kernel_len(conv, lanes),
+        _ => POINTS * packed_len(conv.in_channels, conv.out_channels, lanes),
+    }
+}
+
+/// The kernel as forward reads it.
+pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
+    let conv = &block.conv;
+    let packed = &mut packed[..packed_kernel_len(block, lanes)];
+    match form(block, lanes) {
+        Some(Form::FourRows) => fast_rows::pack(conv, kernel, packed),
+        Some(Form::RowPairs) => row_pairs::pack(conv, lanes, kernel, packed),
+        _ => pack_points(conv, lanes, kernel, packed),
     }
 }
 
 /// `G g G'` of every pair of channels, as B of the 25 products.
-pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
-    let conv = &block.conv;
-    if fast_rows::applies(block, lanes) {
-        return fast_rows::pack(conv, kernel, packed);
-    }
-    if !has_tiles(conv) {
-        return row_pairs::pack(
-            conv,
-            lanes,
-            kernel,
-            &mut packed[..packed_kernel_len(block, lanes)],
-        );
-    }
+fn pack_points(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
     /// Channels of a step, a divisor of every panel's width.
     const STEP: usize = 4;
     let (depth, filters) = (conv.in_channels, conv.out_channels);

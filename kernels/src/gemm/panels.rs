@@ -3,7 +3,9 @@
 use super::pack::pack_tile;
 use super::row::row;
 use super::tile::{Operands, finish, tile_of_rows};
-use super::{Blocks, Matrix, NARROW_ROWS, Panels, panel_columns, panel_width, tile_rows};
+use super::{
+    Blocks, Matrix, NARROW_ROWS, Panels, block_start, panel_columns, panel_width, tile_rows,
+};
 use crate::activation::Activation;
 use crate::simd::Simd;
 
@@ -51,16 +53,16 @@ pub(crate) unsafe fn panels<S: Simd>(
     let blocks = Blocks::new(m, n, k, S::LANES);
     // A transposed A is copied where several panels read it.
     let copy_a = a.column_stride != 1 && n > 2 * panel_columns(S::LANES);
-    let k_blocks = k.div_ceil(blocks.k.max(1)).max(1);
+    let k_blocks = blocks.of_k(k);
     let m_blocks = m.div_ceil(blocks.m);
     // SAFETY: `check_panels` holds A, B, C, the bias and the scratch to the sizes that these loops stay below.
     unsafe {
         for k_block in 0..k_blocks {
-            let depth = k * k_block / k_blocks;
-            let kc = k * (k_block + 1) / k_blocks - depth;
+            let depth = block_start(k, k_block, k_blocks);
+            let kc = block_start(k, k_block + 1, k_blocks) - depth;
             for m_block in 0..m_blocks {
-                let top = m * m_block / m_blocks;
-                let mc = m * (m_block + 1) / m_blocks - top;
+                let top = block_start(m, m_block, m_blocks);
+                let mc = block_start(m, m_block + 1, m_blocks) - top;
                 if copy_a {
                     let mut row = 0;
                     while row < mc {

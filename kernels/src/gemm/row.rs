@@ -5,7 +5,7 @@
 //! one panel. Each element is added up as in the tiles, so that a row's bits do not depend on how many rows there are.
 
 use super::tile::{Operands, finish};
-use super::{Blocks, Matrix, panel_width};
+use super::{Blocks, Matrix, block_start, panel_width};
 use crate::activation::Activation;
 use crate::simd::Simd;
 
@@ -28,7 +28,7 @@ pub(crate) unsafe fn row<S: Simd>(
     bias: Option<&[f32]>,
     activation: Activation,
 ) {
-    let blocks = k.div_ceil(Blocks::new(1, n, k, S::LANES).k.max(1)).max(1);
+    let blocks = Blocks::new(1, n, k, S::LANES).of_k(k);
     let all = Operands {
         k,
         a: a.data.as_ptr(),
@@ -79,12 +79,6 @@ pub(crate) unsafe fn row<S: Simd>(
     }
 }
 
-/// Where block `i` of `blocks` begins.
-#[inline(always)]
-fn block_start(k: usize, i: usize, blocks: usize) -> usize {
-    k * i / blocks
-}
-
 /// CHAINS panels of two registers, the first of which `o` describes.
 ///
 /// # Safety
@@ -130,10 +124,10 @@ unsafe fn side_by_side<S: Simd>(s: S, blocks: usize, o: Operands) {
 unsafe fn block_by_block<S: Simd, const V: usize>(s: S, blocks: usize, o: Operands) {
     let groups = blocks.div_ceil(CHAINS);
     for group in 0..groups {
-        let first = blocks * group / groups;
+        let first = block_start(blocks, group, groups);
         // SAFETY: the caller's promise.
         unsafe {
-            match blocks * (group + 1) / groups - first {
+            match block_start(blocks, group + 1, groups) - first {
                 1 => some_blocks::<S, V, 1>(s, first, blocks, o),
                 2 => some_blocks::<S, V, 2>(s, first, blocks, o),
                 3 => some_blocks::<S, V, 3>(s, first, blocks, o),

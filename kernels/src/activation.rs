@@ -28,6 +28,15 @@ impl fmt::Display for Activation {
 }
 
 impl Activation {
+    /// What a value below 0 is multiplied by.
+    pub(crate) fn slope(self) -> f32 {
+        match self {
+            Activation::Linear => 1.0,
+            Activation::Relu => 0.0,
+            Activation::LeakyRelu { slope } => slope,
+        }
+    }
+
     /// # Panics
     /// Where a slope is not above 0: the sign of the output would not tell the sign of the input.
     pub(crate) fn check(self) {

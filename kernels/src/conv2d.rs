@@ -28,6 +28,7 @@ mod narrow_gradient;
 mod one_channel;
 mod pack;
 mod planes;
+mod pooled_pairs;
 mod row_pairs;
 mod weight_gradient;
 mod whole_map;

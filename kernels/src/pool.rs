@@ -224,11 +224,7 @@ pub(crate) unsafe fn pool_row<S: Simd>(
         .clamp(first, pool.out_width);
     let mut whole = pool.channels - pool.channels % S::LANES;
     let relu = activation == Activation::Relu;
-    let slope = s.splat(match activation {
-        Activation::Linear => 1.0,
-        Activation::Relu => 0.0,
-        Activation::LeakyRelu { slope } => slope,
-    });
+    let slope = s.splat(activation.slope());
     macro_rules! inner {
         ($rows:literal, $columns:literal) => {
             match (relu, codes.is_null()) {
@@ -459,7 +455,7 @@ unsafe fn column<S: Simd>(s: S, rows: [*const f32; 3], at: usize) -> S::F {
 
 /// Relu or, in one formula without a branch, linear or leaky by `slope`.
 #[inline(always)]
-fn activate_by<S: Simd, const RELU: bool>(s: S, slope: S::F, x: S::F) -> S::F {
+pub(crate) fn activate_by<S: Simd, const RELU: bool>(s: S, slope: S::F, x: S::F) -> S::F {
     if RELU {
         activate(s, Activation::Relu, x)
     } else {

@@ -1,7 +1,10 @@
 //! The fused forward pass of one block, row by row of the map, or by two where [`row_pairs`] computes them.
 
 use super::pack::{BLOCK, Packed};
-use super::{ConvAlgorithm, ConvBlock, Sections, direct, one_channel, pad_bias, place, row_pairs};
+use super::{
+    ConvAlgorithm, ConvBlock, Sections, direct, one_channel, pad_bias, place, pooled_pairs,
+    row_pairs,
+};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -157,6 +160,23 @@ unsafe fn sample<S: Simd>(
                 bias: Bias::of(bias.add(c)),
             };
             let weights = weights.add(c * steps);
+            if has_pairs && codes.is_null() && pooled_pairs::applies(block, S::LANES) {
+                let (bias, output) = (bias.add(c), output.add(c));
+                pooled_pairs::convolve(
+                    s,
+                    block,
+                    &pool,
+                    count,
+                    (image, len),
+                    weights,
+                    bias,
+                    output,
+                    sums,
+                    ring,
+                );
+                c += count;
+                continue;
+            }
             let mut done = 0;
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
@@ -167,12 +187,7 @@ unsafe fn sample<S: Simd>(
                 let mut y = done.max(first);
                 while has_pairs && y < end {
                     let top = y as isize - ((block.first_row + y) % 2) as isize;
-                    let mut read = [image; 4];
-                    for (i, row) in (top..).zip(&mut read) {
-                        // What stands beyond the image is read for rows beyond the map alone.
-                        let i = i.clamp(0, conv.padded_height() as isize - 1) as usize;
-                        *row = image.add(i * len);
-                    }
+                    let read = row_pairs::rows_read(conv, image, len, top);
                     let mut out = [ring.add(rows.slots * rows.row_len); 2];
                     for (y, out) in (top..).zip(&mut out) {
                         if (0..conv.out_height as isize).contains(&y) {

@@ -57,8 +57,29 @@ pub(super) fn sums_len(conv: &Conv2dShape, lanes: usize) -> usize {
 }
 
 /// Values of a row of sums: whole registers.
-fn row_len(conv: &Conv2dShape, lanes: usize) -> usize {
+pub(super) fn row_len(conv: &Conv2dShape, lanes: usize) -> usize {
     conv.padded_width().next_multiple_of(lanes)
+}
+
+/// The image's rows that the pair of rows from `top` on, of which one may stand beyond the map, reads.
+///
+/// # Safety
+/// `image` points at the padded image, in rows of `row_len`.
+#[inline(always)]
+pub(super) unsafe fn rows_read(
+    conv: &Conv2dShape,
+    image: *const f32,
+    row_len: usize,
+    top: isize,
+) -> [*const f32; 4] {
+    let mut rows = [image; 4];
+    for (y, row) in (top..).zip(&mut rows) {
+        // Another row in place of one beyond the image, which only a row beyond the map reads.
+        let y = y.clamp(0, conv.padded_height() as isize - 1) as usize;
+        // SAFETY: a row of the image.
+        *row = unsafe { image.add(y * row_len) };
+    }
+    rows
 }
 
 /// The rows of the image, summed for the products.
@@ -140,27 +161,12 @@ unsafe fn pixels<S: Simd>(
 ) {
     // SAFETY: a step's register lies in the block; a tile's pixels lie in the rows, its values in the sums.
     unsafe {
-        let mut w = [[s.zero(); COLUMNS]; PRODUCTS];
-        for product in 0..PRODUCTS {
-            for kx in 0..COLUMNS {
-                w[product][kx] = s.load(weights.add((product * COLUMNS + kx) * stride));
-            }
-        }
+        let w = self::weights(s, weights, stride);
+        let row_len = row_len(conv, S::LANES);
         let mut x = 0;
         while x < conv.out_width {
             let first = x.min(conv.out_width - TILE);
-            let sums = sums.add(first);
-            let row = row_len(conv, S::LANES);
-            let zero = [s.zero(); TILE];
-            let even = correlate(s, sums.add(row), w[1], zero);
-            let odd = correlate(s, sums.add(2 * row), w[2], zero);
-            let (mut upper, mut lower) = (even, even);
-            for p in 0..TILE {
-                upper[p] = s.add(even[p], odd[p]);
-                lower[p] = s.sub(even[p], odd[p]);
-            }
-            let upper = correlate(s, sums, w[0], upper);
-            let lower = correlate(s, sums.add(3 * row), w[3], lower);
+            let [upper, lower] = tile::<S, TILE>(s, sums.add(first), row_len, &w);
             for p in 0..TILE {
                 s.store(out[0].add((first + p) * channels), upper[p]);
                 s.store(out[1].add((first + p) * channels), lower[p]);
@@ -170,22 +176,70 @@ unsafe fn pixels<S: Simd>(
     }
 }
 
-/// A tile's correlation with one product's kernel, added to `to`.
+/// The products' kernels of a register of channels.
 ///
 /// # Safety
-/// TILE + 2 values may be read.
+/// `from` has `stride` values from a step to the next.
 #[inline(always)]
-unsafe fn correlate<S: Simd>(
+pub(super) unsafe fn weights<S: Simd>(
+    s: S,
+    from: *const f32,
+    stride: usize,
+) -> [[S::F; COLUMNS]; PRODUCTS] {
+    let mut w = [[s.zero(); COLUMNS]; PRODUCTS];
+    for product in 0..PRODUCTS {
+        for kx in 0..COLUMNS {
+            // SAFETY: the caller's promise.
+            w[product][kx] = unsafe { s.load(from.add((product * COLUMNS + kx) * stride)) };
+        }
+    }
+    w
+}
+
+/// P pixels of both rows for a register of channels, without their bias.
+///
+/// # Safety
+/// `sums` points at the first pixel's in the first row of what `sum` wrote, in rows of `row_len`.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const P: usize>(
+    s: S,
+    sums: *const f32,
+    row_len: usize,
+    w: &[[S::F; COLUMNS]; PRODUCTS],
+) -> [[S::F; P]; 2] {
+    let zero = [s.zero(); P];
+    // SAFETY: the rows of the sums.
+    unsafe {
+        let even = correlate(s, sums.add(row_len), w[1], zero);
+        let odd = correlate(s, sums.add(2 * row_len), w[2], zero);
+        let (mut upper, mut lower) = (even, even);
+        for p in 0..P {
+            upper[p] = s.add(even[p], odd[p]);
+            lower[p] = s.sub(even[p], odd[p]);
+        }
+        [
+            correlate(s, sums, w[0], upper),
+            correlate(s, sums.add(3 * row_len), w[3], lower),
+        ]
+    }
+}
+
+/// The correlation of P pixels with one product's kernel, added to `to`.
+///
+/// # Safety
+/// P + 2 values may be read.
+#[inline(always)]
+unsafe fn correlate<S: Simd, const P: usize>(
     s: S,
     values: *const f32,
     w: [S::F; COLUMNS],
-    mut to: [S::F; TILE],
-) -> [S::F; TILE] {
-    for i in 0..TILE + COLUMNS - 1 {
+    mut to: [S::F; P],
+) -> [S::F; P] {
+    for i in 0..P + COLUMNS - 1 {
         // SAFETY: the caller's promise.
         let value = s.splat(unsafe { *values.add(i) });
         for kx in 0..COLUMNS {
-            if i >= kx && i - kx < TILE {
+            if i >= kx && i - kx < P {
                 to[i - kx] = s.mul_add(value, w[kx], to[i - kx]);
             }
         }

@@ -1,0 +1,192 @@
+//! Pairs of rows that are pooled as they are computed, for predictions: of a pair, a pool of 3 x 3 pixels every second row and column
+//! needs the greater pixel of each column, and of the next pair the first row.
+//!
+//! ```text
+//! for each pair of rows, each register of channels, each tile of pixels:
+//!   compute the pair's pixels                         in registers
+//!   columns of the window above = max(upper, kept)
+//!   kept = max(lower, upper)                          a row of the map in L1
+//!   windows = three columns each, bias, activation    the last column of a tile is the next one's first
+//! ```
+//! Training needs to know which pixel it was, the first of equals in the order of rows: that takes the rows themselves.
+
+use super::row_pairs;
+use super::{Conv2dShape, ConvBlock};
+use crate::activation::Activation;
+use crate::pool::{PoolShape, activate_by};
+use crate::simd::Simd;
+
+/// Pixels of a tile: whole windows.
+const TILE: usize = 6;
+
+/// True where a block of row pairs can be pooled so.
+pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
+    let conv = &block.conv;
+    conv.out_width.is_multiple_of(TILE)
+        && conv.out_channels.is_multiple_of(lanes)
+        && block.first_row.is_multiple_of(2)
+        && block.pool.is_some_and(|pool| {
+            (pool.window_height, pool.window_width) == (3, 3)
+                && (pool.stride_height, pool.stride_width) == (2, 2)
+                && (pool.pad_top, pool.pad_left) == (0, 0)
+        })
+}
+
+/// All windows of `channels` channels, which are a block of the packed kernel.
+///
+/// # Safety
+/// `applies` holds. `image` may be read for the padded image, in rows of `row_len`; `output`, the first of the channels in the first window,
+/// may be written for the channels of every window; `weights` is what `row_pairs::pack` wrote for the channels, `bias` theirs; `sums` may be
+/// written for `row_pairs::sums_len`, `kept` for a row of the map of these channels.
+#[inline(always)]
+pub(super) unsafe fn convolve<S: Simd>(
+    s: S,
+    block: &ConvBlock,
+    pool: &PoolShape,
+    channels: usize,
+    (image, row_len): (*const f32, usize),
+    weights: *const f32,
+    bias: *const f32,
+    output: *mut f32,
+    sums: *mut f32,
+    kept: *mut f32,
+) {
+    let conv = &block.conv;
+    let windows = Windows {
+        output,
+        step: conv.out_channels,
+        count: pool.out_width,
+        bias: s.zero(),
+        slope: s.splat(block.activation.slope()),
+    };
+    let pairs = conv.out_height.div_ceil(2);
+    // SAFETY: the caller's promise; a row of windows is written where the pool has it.
+    unsafe {
+        for pair in 0..=pairs {
+            let rows = match pair < pairs {
+                true => 2.min(conv.out_height - 2 * pair),
+                false => 0,
+            };
+            if rows > 0 {
+                let read = row_pairs::rows_read(conv, image, row_len, 2 * pair as isize);
+                row_pairs::sum(s, conv, read, sums);
+            }
+            for ox in 0..pool.out_width {
+                // The next row of windows.
+                let at = (pair * pool.out_width + ox) * conv.out_channels;
+                s.prefetch(output.wrapping_add(at));
+            }
+            // What the pair above has kept waits for this one's first row.
+            let oy = pair.checked_sub(1).filter(|&oy| oy < pool.out_height);
+            for c in (0..channels).step_by(S::LANES) {
+                let windows = Windows {
+                    output: match oy {
+                        Some(oy) => output.add(oy * pool.out_width * conv.out_channels + c),
+                        None => std::ptr::null_mut(),
+                    },
+                    bias: s.load(bias.add(c)),
+                    ..windows
+                };
+                let line = Line {
+                    weights: weights.add(c),
+                    sums,
+                    kept: kept.add(c),
+                    channels,
+                    rows,
+                };
+                match block.activation {
+                    Activation::Relu => tiles::<S, true>(s, conv, line, windows),
+                    _ => tiles::<S, false>(s, conv, line, windows),
+                }
+            }
+        }
+    }
+}
+
+/// What a register of channels needs of a pair of rows.
+#[derive(Clone, Copy)]
+struct Line {
+    weights: *const f32,
+    sums: *const f32,
+    /// The greater pixel of each column of the pair above.
+    kept: *mut f32,
+    /// Values from a pixel of `kept` to the next, and from a step of the weights to the next.
+    channels: usize,
+    /// Rows of the pair that the map has: behind the last pair none.
+    rows: usize,
+}
+
+/// A row of windows of a register of channels.
+#[derive(Clone, Copy)]
+struct Windows<S: Simd> {
+    /// The first one, or null where none are finished.
+    output: *mut f32,
+    /// Values from a window to the next.
+    step: usize,
+    count: usize,
+    bias: S::F,
+    slope: S::F,
+}
+
+impl<S: Simd> Windows<S> {
+    /// # Safety
+    /// The windows below `count` may be written.
+    #[inline(always)]
+    unsafe fn put<const RELU: bool>(&self, s: S, ox: usize, best: S::F) {
+        if ox < self.count {
+            let value = activate_by::<S, RELU>(s, self.slope, s.add(best, self.bias));
+            // SAFETY: the caller's promise.
+            unsafe { s.store(self.output.add(ox * self.step), value) };
+        }
+    }
+}
+
+/// A pair of rows from left to right, into the windows of the row above.
+///
+/// # Safety
+/// As for `convolve`, for a register of its channels.
+#[inline(always)]
+unsafe fn tiles<S: Simd, const RELU: bool>(
+    s: S,
+    conv: &Conv2dShape,
+    line: Line,
+    windows: Windows<S>,
+) {
+    // SAFETY: the caller's promise; tiles are whole.
+    unsafe {
+        let w = row_pairs::weights(s, line.weights, line.channels);
+        let row_len = row_pairs::row_len(conv, S::LANES);
+        let mut open = s.zero();
+        for x in (0..conv.out_width).step_by(TILE) {
+            let kept = line.kept.add(x * line.channels);
+            let mut columns = [s.zero(); TILE];
+            for p in 0..TILE {
+                columns[p] = s.load(kept.add(p * line.channels));
+            }
+            if line.rows > 0 {
+                let [upper, lower] = row_pairs::tile::<S, TILE>(s, line.sums.add(x), row_len, &w);
+                for p in 0..TILE {
+                    columns[p] = s.max(upper[p], columns[p]);
+                    let keep = match line.rows {
+                        1 => upper[p],
+                        _ => s.max(lower[p], upper[p]),
+                    };
+                    s.store(kept.add(p * line.channels), keep);
+                }
+            }
+            if !windows.output.is_null() {
+                if x > 0 {
+                    windows.put::<RELU>(s, x / 2 - 1, s.max(columns[0], open));
+                }
+                for i in 0..TILE / 2 - 1 {
+                    let best = s.max(columns[2 * i + 1], columns[2 * i]);
+                    windows.put::<RELU>(s, x / 2 + i, s.max(columns[2 * i + 2], best));
+                }
+                open = s.max(columns[TILE - 1], columns[TILE - 2]);
+            }
+        }
+        if !windows.output.is_null() {
+            windows.put::<RELU>(s, conv.out_width / 2 - 1, open);
+        }
+    }
+}

@@ -29,6 +29,7 @@ pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
             (pool.window_height, pool.window_width) == (3, 3)
                 && (pool.stride_height, pool.stride_width) == (2, 2)
                 && (pool.pad_top, pool.pad_left) == (0, 0)
+                && pool.out_width == conv.out_width / 2
         })
 }
 
@@ -52,119 +53,92 @@ pub(super) unsafe fn convolve<S: Simd>(
     kept: *mut f32,
 ) {
     let conv = &block.conv;
-    let windows = Windows {
-        output,
-        step: conv.out_channels,
-        count: pool.out_width,
-        bias: s.zero(),
-        slope: s.splat(block.activation.slope()),
-    };
-    let pairs = conv.out_height.div_ceil(2);
-    // SAFETY: the caller's promise; a row of windows is written where the pool has it.
+    let row_of_windows = pool.out_width * conv.out_channels;
+    let slope = s.splat(block.activation.slope());
+    // SAFETY: the caller's promise.
     unsafe {
-        for pair in 0..=pairs {
-            let rows = match pair < pairs {
-                true => 2.min(conv.out_height - 2 * pair),
-                false => 0,
-            };
+        for pair in 0..=pool.out_height {
+            let rows = conv.out_height.saturating_sub(2 * pair).min(2);
             if rows > 0 {
                 let read = row_pairs::rows_read(conv, image, row_len, 2 * pair as isize);
                 row_pairs::sum(s, conv, read, sums);
             }
+            // What the pair above has kept waited for this one's first row. Above the first one there is none: what it writes is
+            // written again.
+            let output = output.add(pair.saturating_sub(1) * row_of_windows);
             for ox in 0..pool.out_width {
-                // The next row of windows.
-                let at = (pair * pool.out_width + ox) * conv.out_channels;
-                s.prefetch(output.wrapping_add(at));
+                let next = row_of_windows + ox * conv.out_channels;
+                s.prefetch(output.wrapping_add(next));
             }
-            // What the pair above has kept waits for this one's first row.
-            let oy = pair.checked_sub(1).filter(|&oy| oy < pool.out_height);
             for c in (0..channels).step_by(S::LANES) {
-                let windows = Windows {
-                    output: match oy {
-                        Some(oy) => output.add(oy * pool.out_width * conv.out_channels + c),
-                        None => std::ptr::null_mut(),
-                    },
-                    bias: s.load(bias.add(c)),
-                    ..windows
-                };
                 let line = Line {
                     weights: weights.add(c),
                     sums,
+                    rows,
                     kept: kept.add(c),
                     channels,
-                    rows,
+                    output: output.add(c),
+                    bias: s.load(bias.add(c)),
+                    slope,
                 };
                 match block.activation {
-                    Activation::Relu => tiles::<S, true>(s, conv, line, windows),
-                    _ => tiles::<S, false>(s, conv, line, windows),
+                    Activation::Relu => tiles::<S, true>(s, conv, line),
+                    _ => tiles::<S, false>(s, conv, line),
                 }
             }
         }
     }
 }
 
-/// What a register of channels needs of a pair of rows.
+/// A pair of rows of a register of channels.
 #[derive(Clone, Copy)]
-struct Line {
+struct Line<S: Simd> {
     weights: *const f32,
     sums: *const f32,
+    /// Rows of the pair that the map has: behind the last pair none.
+    rows: usize,
     /// The greater pixel of each column of the pair above.
     kept: *mut f32,
     /// Values from a pixel of `kept` to the next, and from a step of the weights to the next.
     channels: usize,
-    /// Rows of the pair that the map has: behind the last pair none.
-    rows: usize,
-}
-
-/// A row of windows of a register of channels.
-#[derive(Clone, Copy)]
-struct Windows<S: Simd> {
-    /// The first one, or null where none are finished.
+    /// The first of the windows above.
     output: *mut f32,
-    /// Values from a window to the next.
-    step: usize,
-    count: usize,
     bias: S::F,
     slope: S::F,
 }
 
-impl<S: Simd> Windows<S> {
+impl<S: Simd> Line<S> {
     /// # Safety
-    /// The windows below `count` may be written.
+    /// The window may be written.
     #[inline(always)]
-    unsafe fn put<const RELU: bool>(&self, s: S, ox: usize, best: S::F) {
-        if ox < self.count {
-            let value = activate_by::<S, RELU>(s, self.slope, s.add(best, self.bias));
-            // SAFETY: the caller's promise.
-            unsafe { s.store(self.output.add(ox * self.step), value) };
-        }
+    unsafe fn put<const RELU: bool>(&self, s: S, window: *mut f32, best: S::F) {
+        let value = activate_by::<S, RELU>(s, self.slope, s.add(best, self.bias));
+        // SAFETY: the caller's promise.
+        unsafe { s.store(window, value) };
     }
 }
 
-/// A pair of rows from left to right, into the windows of the row above.
+/// A pair of rows from left to right.
 ///
 /// # Safety
 /// As for `convolve`, for a register of its channels.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const RELU: bool>(
-    s: S,
-    conv: &Conv2dShape,
-    line: Line,
-    windows: Windows<S>,
-) {
+unsafe fn tiles<S: Simd, const RELU: bool>(s: S, conv: &Conv2dShape, line: Line<S>) {
+    let step = conv.out_channels;
     // SAFETY: the caller's promise; tiles are whole.
     unsafe {
         let w = row_pairs::weights(s, line.weights, line.channels);
         let row_len = row_pairs::row_len(conv, S::LANES);
+        let (mut sums, mut kept, mut window) = (line.sums, line.kept, line.output);
+        // The window that waits for the tile's first column; before the first tile it is none.
         let mut open = s.zero();
-        for x in (0..conv.out_width).step_by(TILE) {
-            let kept = line.kept.add(x * line.channels);
+        for tile in 0..conv.out_width / TILE {
             let mut columns = [s.zero(); TILE];
             for p in 0..TILE {
                 columns[p] = s.load(kept.add(p * line.channels));
             }
             if line.rows > 0 {
-                let [upper, lower] = row_pairs::tile::<S, TILE>(s, line.sums.add(x), row_len, &w);
+                let [upper, lower] = row_pairs::tile::<S, TILE>(s, sums, row_len, &w);
                 for p in 0..TILE {
                     columns[p] = s.max(upper[p], columns[p]);
                     let keep = match line.rows {
@@ -174,19 +148,19 @@ unsafe fn tiles<S: Simd, const RELU: bool>(
                     s.store(kept.add(p * line.channels), keep);
                 }
             }
-            if !windows.output.is_null() {
-                if x > 0 {
-                    windows.put::<RELU>(s, x / 2 - 1, s.max(columns[0], open));
-                }
-                for i in 0..TILE / 2 - 1 {
-                    let best = s.max(columns[2 * i + 1], columns[2 * i]);
-                    windows.put::<RELU>(s, x / 2 + i, s.max(columns[2 * i + 2], best));
-                }
-                open = s.max(columns[TILE - 1], columns[TILE - 2]);
+            if tile > 0 {
+                line.put::<RELU>(s, window.sub(step), s.max(columns[0], open));
             }
+            for i in 0..TILE / 2 - 1 {
+                let best = s.max(columns[2 * i + 1], columns[2 * i]);
+                let best = s.max(columns[2 * i + 2], best);
+                line.put::<RELU>(s, window.add(i * step), best);
+            }
+            open = s.max(columns[TILE - 1], columns[TILE - 2]);
+            sums = sums.add(TILE);
+            kept = kept.add(TILE * line.channels);
+            window = window.add(TILE / 2 * step);
         }
-        if !windows.output.is_null() {
-            windows.put::<RELU>(s, conv.out_width / 2 - 1, open);
-        }
+        line.put::<RELU>(s, window.sub(step), open);
     }
 }

@@ -406,12 +406,7 @@ impl Kernels {
     ) {
         let algorithm = block.algorithm(self.lanes());
         let is_few_filters = block.is_few_filters(self.lanes());
-        let is_by_rows = match algorithm {
-            ConvAlgorithm::Direct => true,
-            ConvAlgorithm::Winograd => winograd::form(block, self.lanes()) == Some(Form::RowPairs),
-            _ => false,
-        };
-        if is_by_rows && !is_few_filters {
+        if forward::applies(block, self.lanes()) && !is_few_filters {
             return self
                 .conv_direct_forward(block, samples, input, packed, bias, output, codes, scratch);
         }

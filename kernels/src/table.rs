@@ -512,10 +512,10 @@ kernels! {
     /// # Panics
     /// Where a length does not fit the block.
     fn conv_direct_pack(block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) = conv2d::pack, where {}
-    /// [`Kernels::conv_block_forward`] with what [`Kernels::conv_direct_pack`] wrote.
+    /// [`Kernels::conv_block_forward`] of a block that is computed row by row, or by pairs of rows.
     ///
     /// # Panics
-    /// Where a length does not fit the block.
+    /// Where a length does not fit the block, or its algorithm is another.
     fn conv_direct_forward(
         block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
         codes: &mut [u8], scratch: &mut [f32],

@@ -282,7 +282,7 @@ fn a_model_is_used_in_the_precision_that_it_was_trained_in() {
         assert_eq!(run["recipe"]["precision"], precision);
         let convolutions = &run["recipe"]["convolutions"];
         assert_eq!(
-            convolutions["conv1"], "direct",
+            convolutions["conv1"], "winograd",
             "one channel is no wide convolution"
         );
         assert!(

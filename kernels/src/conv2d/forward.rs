@@ -1,6 +1,7 @@
 //! The fused forward pass of one block, row by row of the map, or by two where [`row_pairs`] computes them.
 
 use super::pack::{BLOCK, Packed};
+use super::winograd::{self, Form};
 use super::{
     ConvAlgorithm, ConvBlock, Sections, direct, one_channel, pad_bias, place, pooled_pairs,
     row_pairs,
@@ -23,9 +24,15 @@ pub(crate) struct Scratch {
     slots: usize,
 }
 
+/// True where the block is computed so.
+pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
+    block.algorithm(lanes) == ConvAlgorithm::Direct || has_pairs(block, lanes)
+}
+
 /// True where rows are computed two at a time.
 fn has_pairs(block: &ConvBlock, lanes: usize) -> bool {
     block.algorithm(lanes) == ConvAlgorithm::Winograd
+        && winograd::form(block, lanes) == Some(Form::RowPairs)
 }
 
 impl Scratch {
@@ -71,6 +78,7 @@ pub(crate) unsafe fn forward<S: Simd>(
     scratch: &mut [f32],
 ) {
     block.check();
+    assert!(applies(block, S::LANES), "computed otherwise: {block:?}");
     let (conv, pool) = (&block.conv, block.pool_or_identity());
     let (layout, sections) = (Packed::new(block, S::LANES), Scratch::new(block, S::LANES));
     assert_eq!(input.len(), samples * conv.input_len());

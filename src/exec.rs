@@ -12,12 +12,12 @@ mod shard;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod view;
 mod weights;
 
 use crate::error::{Error, Result};
 use crate::graph::Plan;
 use crate::graph::plan::Slots;
-use crate::op::{BatchView, MAX_INPUTS, ShardView};
 use crate::optim::Optimizer;
 use crate::random::Random;
 use bands::Bands;
@@ -30,6 +30,7 @@ use stages::{Action, Stage, part_samples, train_stages};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use view::StepView;
 pub use weights::Snapshot;
 use weights::Weights;
 
@@ -160,6 +161,9 @@ impl Executor {
         for (_, block) in plan.convolutions() {
             block.algorithm = Some(compute.algorithm(block));
         }
+        for (_, sizes, algorithm) in plan.products() {
+            *algorithm = compute.products(&sizes);
+        }
         let lanes = kernels.lanes();
         let shard_samples = batch_size.div_ceil(SMALL_BATCH_SHARDS).min(SHARD_SAMPLES);
         let count = batch_size.div_ceil(shard_samples);
@@ -209,6 +213,9 @@ impl Executor {
                 trainable: AlignedVec::zeros(plan.trainable_len),
                 state: AlignedVec::zeros(plan.state_len),
                 packed: needs.iter().map(|n| AlignedVec::zeros(n.packed)).collect(),
+                packed_lens: (plan.steps.iter())
+                    .map(|step| step.op.packed_lens(lanes))
+                    .collect(),
                 stale: true,
             },
             gradients: AlignedVec::zeros(plan.trainable_len),
@@ -239,6 +246,14 @@ impl Executor {
         let blocks = self.plan.convolutions();
         blocks
             .filter_map(|(layer, block)| Some((layer.into(), block.algorithm?.to_string())))
+            .collect()
+    }
+
+    /// How each wide dense layer's and LSTM's products are multiplied, by its path.
+    pub fn products(&mut self) -> BTreeMap<String, String> {
+        let products = self.plan.products();
+        products
+            .map(|(layer, _, algorithm)| (layer.into(), algorithm.to_string()))
             .collect()
     }
 
@@ -344,7 +359,7 @@ impl Executor {
     /// One step: forward, loss, backward, update. Weights whose loss is not finite are not updated.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples are not the model's.
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples or targets are not the model's.
     pub fn train_step(
         &mut self,
         batch: &dyn Batch,
@@ -362,7 +377,7 @@ impl Executor {
     /// Forward in training mode, loss and backward: the gradients are there to read afterwards.
     ///
     /// # Errors
-    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples are not the model's.
+    /// [`Error::Usage`] where the batch is empty or larger than the executor's, or its samples or targets are not the model's.
     pub fn loss_and_gradients(&mut self, batch: &dyn Batch) -> Result<StepOutcome> {
         let samples = self.run(batch, true)?;
         let pool = Arc::clone(&self.pool);
@@ -410,16 +425,10 @@ impl Executor {
                 "a batch of {samples} samples: 1 to {most} can be"
             )));
         }
-        let len = self.plan.value_lens[0];
         let input = batch.input();
-        if let Some(input) = input
-            && input.len() != samples * len
-        {
-            return Err(Error::Usage(format!(
-                "{} values of input: {samples} samples of {len} are {}",
-                input.len(),
-                samples * len
-            )));
+        batch::check("input", input, samples, self.plan.value_lens[0])?;
+        if training {
+            batch::check("targets", batch.targets(), samples, self.plan.classes)?;
         }
         // A prediction's answers do not depend on the cut: a small batch is spread over the shards too.
         let shard_samples = match training {
@@ -564,34 +573,5 @@ fn combine(
                 .fold(kernels, parameters, state, Some(combined), packed);
         }
         _ => step.op.combine_backward(samples, gathered, combined),
-    }
-}
-
-/// The shards of one step, for its whole-batch gradient.
-struct StepView<'a> {
-    plan: &'a Plan,
-    shards: &'a [Shard],
-    step: usize,
-}
-
-impl BatchView for StepView<'_> {
-    fn shards(&self) -> usize {
-        self.shards.iter().filter(|shard| shard.samples > 0).count()
-    }
-
-    fn shard(&self, index: usize) -> ShardView<'_> {
-        let (shard, step) = (&self.shards[index], &self.plan.steps[self.step]);
-        let slots = &self.plan.train;
-        let len = |value: usize| self.plan.value_lens[value] * shard.samples;
-        let mut inputs: [&[f32]; MAX_INPUTS] = [&[]; MAX_INPUTS];
-        for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
-            *input = &shard.slots[slots.values[value]][..len(value)];
-        }
-        ShardView {
-            samples: shard.samples,
-            inputs,
-            d_output: &shard.slots[slots.gradients[step.output]][..len(step.output)],
-            workspace: shard.workspace(self.step),
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! before the first step runs. Slices are one shard's samples one after another; a shape is one sample's.
 
 use crate::shape::Shape;
-use sonograd_kernels::{ConvBlock, Kernels};
+use sonograd_kernels::{ConvBlock, GemmAlgorithm, Kernels};
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -111,7 +111,7 @@ pub struct Forward<'a> {
     pub codes: &'a mut [u8],
     /// Kept for backward.
     pub workspace: &'a mut [f32],
-    /// Dirty.
+    /// Dirty at the first slice, at the others as the last one left it.
     pub scratch: &'a mut [f32],
     /// Names the random numbers.
     pub random: RandomKey,
@@ -143,7 +143,7 @@ pub struct Backward<'a> {
     pub codes: &'a [u8],
     /// From forward; may be overwritten.
     pub workspace: &'a mut [f32],
-    /// Dirty.
+    /// Dirty at the first slice, at the others as the last one left it.
     pub scratch: &'a mut [f32],
     /// To be written wholly; `None` where no weight stands before that input.
     pub d_inputs: &'a mut [Option<&'a mut [f32]>],
@@ -230,6 +230,11 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
+    /// How the operation's products are multiplied, where there is a choice, and the sizes that it depends on.
+    fn products(&mut self) -> Option<(String, &mut GemmAlgorithm)> {
+        None
+    }
+
     /// The operation in up to `count` bands, which together write the output, or each of its [`rounds`](Self::rounds), in order, all of one length but for the last;
     /// none where it is not worth a second thread or cannot be cut. For predictions of a single sample.
     fn bands(&self, count: usize) -> Vec<Band> {
@@ -261,9 +266,23 @@ pub trait Op: Any + Debug + Send + Sync {
         None
     }
 
-    /// Lays the weights out as the kernels want them; called once after every change of the weights.
-    fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
-        let _ = (kernels, parameters, packed);
+    /// Lengths of the parts of [`Needs::packed`], in order, that threads may write side by side.
+    fn packed_lens(&self, lanes: usize) -> Vec<usize> {
+        vec![self.needs(1, lanes).packed]
+    }
+
+    /// Lays the weights out as the kernels want them, one of [`Op::packed_lens`]; called for each after every change of the weights.
+    fn pack(&self, kernels: &'static Kernels, part: usize, parameters: &[f32], packed: &mut [f32]) {
+        let _ = (kernels, part, parameters, packed);
+    }
+
+    /// All parts, one after another.
+    fn pack_all(&self, kernels: &'static Kernels, parameters: &[f32], mut packed: &mut [f32]) {
+        for (part, len) in self.packed_lens(kernels.lanes()).into_iter().enumerate() {
+            let (own, rest) = packed.split_at_mut(len);
+            self.pack(kernels, part, parameters, own);
+            packed = rest;
+        }
     }
 
     /// Where the packed weights depend on statistics: lays those out, by what [`Op::combine_forward`] wrote in a training

@@ -182,6 +182,19 @@ fn a_batch_that_does_not_fit_is_refused() {
         matches!(refused, Err(Error::Usage(_))),
         "two samples of three"
     );
+    let batch = SliceBatch {
+        inputs: &inputs[..3 * len],
+        targets: &targets[..2 * SIZE.classes],
+        samples: 3,
+    };
+    let refused = executor.train_step(&batch, &mut optimizer);
+    assert!(
+        matches!(refused, Err(Error::Usage(_))),
+        "two targets of three"
+    );
+    // Who predicts needs none.
+    let predicted = executor.predict(&batch, &mut [0.0; 3 * SIZE.classes]);
+    assert!(predicted.is_ok());
     assert!(executor.set_weight("nobody.kernel", &[]).is_err());
     assert!(executor.set_weight("classifier.bias", &[0.0; 4]).is_err());
 }

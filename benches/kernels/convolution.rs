@@ -10,7 +10,7 @@ use crate::{BATCH, SAMPLES, random, sets};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 use sonograd::machine;
-use sonograd_kernels::{AlignedVec, ConvAlgorithm, ConvBlock, Kernels};
+use sonograd_kernels::{AlignedVec, Compute, ConvAlgorithm, ConvBlock, Kernels};
 use std::time::{Duration, Instant};
 
 /// Operations a sample above which the plain loops would take seconds a call.
@@ -18,9 +18,10 @@ const MOST_NAIVE: f64 = 3e6;
 
 pub(crate) fn convolution(c: &mut Criterion) {
     let mut group = c.benchmark_group("convolution");
-    // About 10 minutes for all of them; a call is a millisecond, so that the minimum is steady all the same.
+    // A call is a millisecond, so that the minimum is steady all the same.
     group
         .sample_size(10)
+        .nresamples(1000)
         .sampling_mode(SamplingMode::Flat)
         .warm_up_time(Duration::from_millis(50))
         .measurement_time(Duration::from_millis(250));
@@ -35,15 +36,16 @@ pub(crate) fn convolution(c: &mut Criterion) {
                     // Its two halves run alone.
                     ConvAlgorithm::Bf16x6x3 => false,
                     ConvAlgorithm::Direct | ConvAlgorithm::Im2colGemm => true,
-                    // Other kernels it leaves to the direct one.
+                    // Other layers it leaves to the direct one.
                     ConvAlgorithm::Winograd => {
-                        let conv = &layer.block.conv;
-                        (conv.kernel_height, conv.kernel_width) == (3, 3)
+                        ConvAlgorithm::choose(&layer.block, kernels.lanes()) == algorithm
                     }
                     ConvAlgorithm::Bf16
                     | ConvAlgorithm::Bf16x3
                     | ConvAlgorithm::Bf16x6
-                    | ConvAlgorithm::Im2colMatrixmultiply => Some(kernels.isa()) == best,
+                    | ConvAlgorithm::Im2colBf16
+                    | ConvAlgorithm::Im2colBf16x6 => Compute::from(kernels.isa()).has_tiles(),
+                    ConvAlgorithm::Im2colMatrixmultiply => Some(kernels.isa()) == best,
                     ConvAlgorithm::Naive => Some(kernels.isa()) == best && flop < MOST_NAIVE,
                 };
                 if runs {
@@ -128,6 +130,10 @@ fn passes(
     best_of(group, id("forward"), flop, peak, || {
         forward(&mut shards[turn()], &mut scratch);
     });
+    // Fused forward passes share the direct kernels' backward.
+    if algorithm == ConvAlgorithm::Winograd || algorithm.bf16_parts().is_some() {
+        return;
+    }
     let flop = if layer.is_first { flop } else { 2.0 * flop };
     best_of(group, id("backward"), flop, peak, || {
         let shard = &mut shards[turn()];

@@ -16,8 +16,10 @@ use sonograd::exec::{Executor, SliceBatch, thread_pool};
 use sonograd::models::{Model, Size};
 use sonograd::optim::Optimizer;
 use sonograd::random::Random;
-use sonograd_kernels::gemm::{gemm_scratch_len, matrixmultiply_gemm, packed_len};
-use sonograd_kernels::{Activation, AlignedVec, Isa, Kernels, LstmShape, Matrix};
+use sonograd_kernels::gemm::{gemm_scratch_len, matrixmultiply_gemm};
+use sonograd_kernels::{
+    Activation, AlignedVec, Compute, GemmAlgorithm, Isa, Kernels, LstmShape, Matrix,
+};
 use std::time::Duration;
 
 /// Samples of a shard.
@@ -27,13 +29,20 @@ const BATCH: usize = 128;
 /// Values that all buffers of one operand hold together: 64 MB.
 const ROTATION: usize = 16 << 20;
 
+/// Values that are drawn before they repeat themselves: a prime, so that they fall into step with no shape.
+const DRAWN: usize = 65_521;
+
 /// Uniform values in -1..1.
 fn random(len: usize) -> AlignedVec {
     let mut random = Random::new(&[len as u64]);
     let mut values = AlignedVec::zeros(len);
-    values
+    let (drawn, rest) = values.split_at_mut(len.min(DRAWN));
+    drawn
         .iter_mut()
         .for_each(|x| *x = 2.0 * random.uniform_f32() - 1.0);
+    for part in rest.chunks_mut(DRAWN) {
+        part.copy_from_slice(&drawn[..part.len()]);
+    }
     values
 }
 
@@ -72,6 +81,14 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
 /// The kernels of this CPU without those that only emulate another's.
 fn sets() -> impl Iterator<Item = &'static Kernels> {
     Kernels::available().filter(|kernels| kernels.isa().name() != "emulated512")
+}
+
+/// The algorithms of products that these kernels do not only emulate.
+fn algorithms(kernels: &Kernels) -> &'static [GemmAlgorithm] {
+    match Compute::from(kernels.isa()).has_tiles() {
+        true => GemmAlgorithm::ALL,
+        false => &[GemmAlgorithm::F32],
+    }
 }
 
 /// A of a product: m x k, stored by rows or as its transpose.
@@ -124,26 +141,30 @@ fn products(c: &mut Criterion) {
                 });
             });
             // Weights are packed once a step and serve all shards.
-            let mut packed = AlignedVec::zeros(packed_len(k, n, lanes));
-            kernels.gemm_pack(k, n, Matrix::row_major(b.next(), n), &mut packed);
-            let id = BenchmarkId::new(format!("{name}, packed"), kernels.isa());
-            group.bench_function(id, |bench| {
-                bench.iter(|| {
-                    kernels.gemm_packed(
-                        m,
-                        n,
-                        k,
-                        left(a.next(), m, k, transposed),
-                        &packed,
-                        c_values.next(),
-                        n,
-                        false,
-                        None,
-                        Activation::Linear,
-                        &mut scratch,
-                    );
+            for &algorithm in algorithms(kernels) {
+                let mut packed = AlignedVec::zeros(algorithm.packed_len(k, n, lanes));
+                kernels.product_pack(algorithm, k, n, Matrix::row_major(b.next(), n), &mut packed);
+                let mut scratch = AlignedVec::zeros(algorithm.scratch_len(m, n, k, lanes));
+                let id = BenchmarkId::new(format!("{name}, packed {algorithm}"), kernels.isa());
+                group.bench_function(id, |bench| {
+                    bench.iter(|| {
+                        kernels.product(
+                            algorithm,
+                            true,
+                            (m, 0..n, k),
+                            left(a.next(), m, k, transposed),
+                            false,
+                            &packed,
+                            c_values.next(),
+                            n,
+                            false,
+                            None,
+                            Activation::Linear,
+                            &mut scratch,
+                        );
+                    });
                 });
-            });
+            }
         }
         group.bench_function(BenchmarkId::new(name, "matrixmultiply"), |bench| {
             bench.iter(|| {
@@ -169,59 +190,63 @@ fn lstm(c: &mut Criterion) {
         ("cnn-rnn 6-128", 6, 128, true),
         ("cnn-rnn 128-32", 128, 32, false),
     ] {
-        let shape = LstmShape {
-            steps: 18,
-            inputs,
-            units,
-            sequences,
-        };
         let weights = (inputs + units) * 4 * units;
         let (kernel, recurrent) = (random(inputs * 4 * units), random(units * 4 * units));
         let bias = random(4 * units);
-        let mut x = Rotating::new(SAMPLES * shape.steps * inputs);
-        let mut d_output = Rotating::new(SAMPLES * shape.output_len());
-        for kernels in sets() {
+        let shapes = sets().flat_map(|kernels| {
+            algorithms(kernels).iter().map(move |&products| {
+                let shape = LstmShape {
+                    steps: 18,
+                    inputs,
+                    units,
+                    sequences,
+                    products,
+                };
+                (kernels, shape)
+            })
+        });
+        for (kernels, shape) in shapes {
+            let mut x = Rotating::new(SAMPLES * shape.steps * inputs);
+            let mut d_output = Rotating::new(SAMPLES * shape.output_len());
             let lanes = kernels.lanes();
             let mut packed = AlignedVec::zeros(shape.packed_len(lanes));
             kernels.lstm_pack(shape, &kernel, &recurrent, &mut packed);
             let scratch_len = shape.backward_scratch_len(SAMPLES, lanes);
+            let scratch_len = scratch_len.max(shape.forward_scratch_len(SAMPLES, lanes));
             let mut scratch = AlignedVec::zeros(scratch_len);
             let mut output = AlignedVec::zeros(SAMPLES * shape.output_len());
             let mut workspace = AlignedVec::zeros(SAMPLES * shape.workspace_len(lanes));
             let mut d_x = AlignedVec::zeros(SAMPLES * shape.steps * inputs);
             let mut gradients = [kernel.len(), recurrent.len(), bias.len()].map(AlignedVec::zeros);
-            let forward = 2 * (SAMPLES * shape.steps * weights) as u64;
+            let forward_flops = 2 * (SAMPLES * shape.steps * weights) as u64;
+            let name = match shape.products {
+                GemmAlgorithm::F32 => name.to_owned(),
+                products => format!("{name} {products}"),
+            };
+            let forward =
+                |input: &[f32], output: &mut [f32], workspace: &mut [f32], scratch: &mut [f32]| {
+                    if shape.uses_tiles(SAMPLES) {
+                        kernels.lstm_forward_tiles(
+                            shape, SAMPLES, true, input, &packed, &bias, output, workspace, scratch,
+                        );
+                    } else {
+                        kernels
+                            .lstm_forward(shape, SAMPLES, input, &packed, &bias, output, workspace);
+                    }
+                };
             let mut group = group(c, "lstm");
-            group.throughput(Throughput::Elements(forward));
+            group.throughput(Throughput::Elements(forward_flops));
             let id = BenchmarkId::new(format!("{name} forward"), kernels.isa());
             group.bench_function(id, |b| {
-                b.iter(|| {
-                    kernels.lstm_forward(
-                        shape,
-                        SAMPLES,
-                        x.next(),
-                        &packed,
-                        &bias,
-                        &mut output,
-                        &mut workspace,
-                    );
-                });
+                b.iter(|| forward(x.next(), &mut output, &mut workspace, &mut scratch));
             });
             // Backward uses up what forward kept, so the two are timed together.
-            group.throughput(Throughput::Elements(3 * forward));
+            group.throughput(Throughput::Elements(3 * forward_flops));
             let id = BenchmarkId::new(format!("{name} forward and backward"), kernels.isa());
             group.bench_function(id, |b| {
                 b.iter(|| {
                     let input = x.next();
-                    kernels.lstm_forward(
-                        shape,
-                        SAMPLES,
-                        input,
-                        &packed,
-                        &bias,
-                        &mut output,
-                        &mut workspace,
-                    );
+                    forward(input, &mut output, &mut workspace, &mut scratch);
                     let [d_kernel, d_recurrent, d_bias] = &mut gradients;
                     kernels.lstm_backward(
                         shape,

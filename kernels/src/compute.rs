@@ -1,13 +1,16 @@
 //! Which kernels run: the same ones from run to run, by a rule from the CPU's features and what was asked for.
 
 use crate::conv2d::{ConvAlgorithm, ConvBlock, winograd};
+use crate::gemm::GemmAlgorithm;
 use crate::isa::Isa;
+use crate::named;
 use crate::tiles;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// How exact forward's products have to be. Sums, weights and everything backward are f32 in any case.
+/// How exact the products have to be. Sums and weights are f32 in any case, and so are the gradients of convolutions that are not
+/// computed as products of matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Precision {
     /// Like f32's, or better.
@@ -44,12 +47,17 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().copied().find(|each| each.name() == name);
-        found.ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|each| each.name()).collect();
-            format!("unknown precision '{name}': one of {}", names.join(", "))
-        })
+        named::parse("precision", name, Self::ALL)
     }
+}
+
+/// What was fastest on this machine, by what [`Compute::algorithm`] and [`Compute::products`] are asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tuned {
+    /// By a block's [`Display`](fmt::Display).
+    pub convolutions: BTreeMap<String, ConvAlgorithm>,
+    /// By a layer's sizes.
+    pub products: BTreeMap<String, GemmAlgorithm>,
 }
 
 /// What a model is computed with.
@@ -57,12 +65,14 @@ impl FromStr for Precision {
 pub struct Compute {
     /// The instruction set.
     pub isa: Isa,
-    /// What forward's products may lose.
+    /// What products may lose.
     pub precision: Precision,
     /// Computes every convolution, whatever is tuned and whatever the precision.
     pub convolution: Option<ConvAlgorithm>,
-    /// What was fastest on this machine, by a block's [`Display`](fmt::Display): it goes before the rule.
-    pub tuned: BTreeMap<String, ConvAlgorithm>,
+    /// The same for the products of every dense layer and LSTM that has a choice.
+    pub product: Option<GemmAlgorithm>,
+    /// It goes before the rule.
+    pub tuned: Tuned,
 }
 
 impl From<Isa> for Compute {
@@ -72,7 +82,8 @@ impl From<Isa> for Compute {
             isa,
             precision: Precision::F32,
             convolution: None,
-            tuned: BTreeMap::new(),
+            product: None,
+            tuned: Tuned::default(),
         }
     }
 }
@@ -86,7 +97,7 @@ impl Compute {
     /// How a block is computed.
     pub fn algorithm(&self, block: &ConvBlock) -> ConvAlgorithm {
         self.convolution
-            .or_else(|| self.tuned.get(&block.to_string()).copied())
+            .or_else(|| self.tuned.convolutions.get(&block.to_string()).copied())
             .unwrap_or_else(|| self.rule(block))
     }
 
@@ -95,12 +106,16 @@ impl Compute {
     fn rule(&self, block: &ConvBlock) -> ConvAlgorithm {
         let chosen = ConvAlgorithm::choose(block, self.isa.lanes());
         let (conv, half) = (&block.conv, tiles::DEPTH / 2);
-        let fits = matches!(chosen, ConvAlgorithm::Direct | ConvAlgorithm::Winograd)
-            && conv.in_channels >= half
-            && conv.out_channels >= half;
-        match self.precision {
-            Precision::Fast if fits && self.has_tiles() => ConvAlgorithm::Bf16x6x3,
-            Precision::Bf16 if fits => ConvAlgorithm::Bf16,
+        if conv.in_channels.min(conv.out_channels) < half {
+            return chosen;
+        }
+        match (chosen, self.precision) {
+            (ConvAlgorithm::Im2colGemm, Precision::Fast) if self.has_tiles() => {
+                ConvAlgorithm::Im2colBf16x6
+            }
+            (ConvAlgorithm::Im2colGemm, Precision::Bf16) => ConvAlgorithm::Im2colBf16,
+            (_, Precision::Fast) if self.has_tiles() => ConvAlgorithm::Bf16x6x3,
+            (_, Precision::Bf16) => ConvAlgorithm::Bf16,
             _ => chosen,
         }
     }
@@ -108,7 +123,7 @@ impl Compute {
     /// The algorithms that are worth timing for a block: no less exact than the precision, and in bf16 no more exact either.
     pub fn candidates(&self, block: &ConvBlock) -> Vec<ConvAlgorithm> {
         let rule = self.rule(block);
-        if rule == ConvAlgorithm::Bf16 {
+        if matches!(rule, ConvAlgorithm::Bf16 | ConvAlgorithm::Im2colBf16) {
             return vec![rule];
         }
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
@@ -116,19 +131,48 @@ impl Compute {
             candidates.push(ConvAlgorithm::Winograd);
         }
         if self.has_tiles() {
-            candidates.push(ConvAlgorithm::Bf16x6);
+            candidates.extend([ConvAlgorithm::Bf16x6, ConvAlgorithm::Im2colBf16x6]);
             if self.precision == Precision::Fast {
                 candidates.push(ConvAlgorithm::Bf16x6x3);
             }
         }
         candidates
     }
+
+    /// How the products of a layer of these sizes are multiplied.
+    pub fn products(&self, sizes: &str) -> GemmAlgorithm {
+        self.product
+            .or_else(|| self.tuned.products.get(sizes).copied())
+            .unwrap_or_else(|| self.product_rule())
+    }
+
+    /// bf16 where that is asked for; where the CPU has tiles and may be less exact in prediction, parts of it; else f32.
+    fn product_rule(&self) -> GemmAlgorithm {
+        match self.precision {
+            Precision::Fast if self.has_tiles() => GemmAlgorithm::Bf16x6x3,
+            Precision::Bf16 => GemmAlgorithm::Bf16,
+            _ => GemmAlgorithm::F32,
+        }
+    }
+
+    /// The algorithms of products that are worth timing, as [`candidates`](Self::candidates) are.
+    pub fn product_candidates(&self) -> Vec<GemmAlgorithm> {
+        match (self.precision, self.has_tiles()) {
+            (Precision::Bf16, _) | (_, false) => vec![self.product_rule()],
+            (Precision::F32, true) => vec![GemmAlgorithm::F32, GemmAlgorithm::Bf16x6],
+            (Precision::Fast, true) => vec![
+                GemmAlgorithm::F32,
+                GemmAlgorithm::Bf16x6,
+                GemmAlgorithm::Bf16x6x3,
+            ],
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Compute, Precision};
-    use crate::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Isa};
+    use crate::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, GemmAlgorithm, Isa};
 
     fn block(channels: usize) -> ConvBlock {
         ConvBlock::new(
@@ -168,11 +212,32 @@ mod tests {
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Bf16);
         assert_eq!(compute.algorithm(&block(1)), ConvAlgorithm::Winograd);
         let key = block(32).to_string();
-        compute.tuned.insert(key, ConvAlgorithm::Im2colGemm);
+        compute
+            .tuned
+            .convolutions
+            .insert(key, ConvAlgorithm::Im2colGemm);
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Im2colGemm);
         assert_eq!(compute.algorithm(&block(33)), ConvAlgorithm::Bf16);
         compute.convolution = Some(ConvAlgorithm::Naive);
         assert_eq!(compute.algorithm(&block(32)), ConvAlgorithm::Naive);
+    }
+
+    #[test]
+    fn products_likewise() {
+        let mut compute = Compute::from(Isa::Portable);
+        assert_eq!(compute.products("dense"), GemmAlgorithm::F32);
+        assert_eq!(compute.product_candidates(), [GemmAlgorithm::F32]);
+        compute.precision = Precision::Fast;
+        assert_eq!(compute.products("dense"), GemmAlgorithm::F32, "no tiles");
+        compute.precision = Precision::Bf16;
+        assert_eq!(compute.products("dense"), GemmAlgorithm::Bf16);
+        assert_eq!(compute.product_candidates(), [GemmAlgorithm::Bf16]);
+        let tuned = &mut compute.tuned.products;
+        tuned.insert("dense".into(), GemmAlgorithm::Bf16x6);
+        assert_eq!(compute.products("dense"), GemmAlgorithm::Bf16x6);
+        assert_eq!(compute.products("lstm"), GemmAlgorithm::Bf16);
+        compute.product = Some(GemmAlgorithm::F32);
+        assert_eq!(compute.products("lstm"), GemmAlgorithm::F32);
     }
 
     #[test]

@@ -252,8 +252,11 @@ impl ConvBlock {
 
     /// Values of the packed kernel, for registers of `lanes` values.
     pub fn packed_len(&self, lanes: usize) -> usize {
-        match self.algorithm(lanes) {
-            ConvAlgorithm::Im2colGemm => im2col::packed_kernel_len(&self.conv, lanes),
+        let algorithm = self.algorithm(lanes);
+        if let Some(products) = algorithm.products() {
+            return im2col::packed_kernel_len(&self.conv, products, lanes);
+        }
+        match algorithm {
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => self.conv.kernel_len(),
             _ => pack::Packed::new(self, lanes).len,
         }
@@ -374,8 +377,11 @@ impl Kernels {
         block.check();
         assert_eq!(kernel.len(), block.conv.kernel_len());
         assert_eq!(packed.len(), block.packed_len(self.lanes()));
-        match block.algorithm(self.lanes()) {
-            ConvAlgorithm::Im2colGemm => im2col::pack(self, &block.conv, kernel, packed),
+        let algorithm = block.algorithm(self.lanes());
+        if let Some(products) = algorithm.products() {
+            return im2col::pack(self, &block.conv, products, kernel, packed);
+        }
+        match algorithm {
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
                 packed.copy_from_slice(kernel);
             }

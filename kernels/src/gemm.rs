@@ -13,15 +13,22 @@
 //! a block are spread evenly over its tiles, so that no tile is left with a row or two. Tiles of one register
 //! (n of up to `LANES`, and of 8 on 16 lanes) have up to 8 rows, which keeps skinny products at the speed of their memory.
 //!
+//! That is f32's. Products of values in bf16 parts have layouts and loops of their own (`bf16.rs`); [`GemmAlgorithm`] says by which of them
+//! [`Kernels::product`] multiplies.
+//!
 //! Source: Van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating BLAS Functionality", 2015.
 
+mod bf16;
 mod pack;
 mod panels;
+mod product;
 mod row;
 mod tile;
 
+pub(crate) use bf16::{check_multiply, check_parts, cut, multiply, pack as bf16_pack, parts_len};
 pub(crate) use pack::pack;
 pub(crate) use panels::panels;
+pub use product::GemmAlgorithm;
 
 use crate::activation::Activation;
 use crate::table::Kernels;
@@ -191,10 +198,19 @@ pub const fn packed_len(k: usize, n: usize, lanes: usize) -> usize {
     k * padded(n, lanes)
 }
 
-/// Scratch that an m x n x k product on `lanes` lanes asks for. At most 400 KB; 64-byte alignment is fastest.
+/// Scratch that an m x n x k product on `lanes` lanes asks for, never less than a smaller one does. At most 400 KB; 64-byte
+/// alignment is fastest.
 pub const fn gemm_scratch_len(m: usize, n: usize, k: usize, lanes: usize) -> usize {
-    let blocks = Blocks::new(m, n, k, lanes);
-    blocks.k * padded(blocks.n, lanes) + blocks.a_len()
+    // A block of B has no more than B_BLOCK values, one of A no more than A_BLOCK. What they have is less and goes up and
+    // down: blocks of fewer terms are wider.
+    let depth = Blocks::new(m, n, k, lanes).k;
+    let (a, b) = (
+        m.saturating_mul(depth),
+        depth.saturating_mul(padded(n, lanes)),
+    );
+    let a = if a < A_BLOCK { a } else { A_BLOCK };
+    let b = if b < B_BLOCK { b } else { B_BLOCK };
+    a + SLACK + b
 }
 
 /// # Panics

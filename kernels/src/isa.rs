@@ -1,5 +1,6 @@
 //! Instruction sets: which ones this CPU has, and which one runs.
 
+use crate::named;
 use std::fmt;
 use std::str::FromStr;
 
@@ -85,12 +86,7 @@ impl Isa {
     /// # Errors
     /// A message where the variable names no set, or one that this CPU does not have.
     pub fn from_environment() -> Result<Isa, String> {
-        match std::env::var("SONOGRAD_ISA") {
-            Ok(name) if !name.is_empty() => name
-                .parse()
-                .map_err(|reason| format!("SONOGRAD_ISA: {reason}")),
-            _ => Ok(Isa::best()),
-        }
+        Ok(named::from_environment("SONOGRAD_ISA")?.unwrap_or_else(Isa::best))
     }
 }
 
@@ -105,16 +101,13 @@ impl FromStr for Isa {
 
     /// Parses a name and checks that this CPU can run it.
     fn from_str(name: &str) -> Result<Self, String> {
-        let names = |sets: &mut dyn Iterator<Item = Isa>| {
-            sets.map(Isa::name).collect::<Vec<_>>().join(", ")
-        };
-        let Some(isa) = Self::ALL.iter().copied().find(|isa| isa.name() == name) else {
-            let all = names(&mut Self::ALL.iter().copied());
-            return Err(format!("unknown instruction set '{name}': one of {all}"));
-        };
+        let isa: Isa = named::parse("instruction set", name, Self::ALL)?;
         if !isa.is_available() {
-            let here = names(&mut Self::available());
-            return Err(format!("this CPU has no {name}: it has {here}"));
+            let here: Vec<_> = Self::available().map(Isa::name).collect();
+            return Err(format!(
+                "this CPU has no {name}: it has {}",
+                here.join(", ")
+            ));
         }
         Ok(isa)
     }

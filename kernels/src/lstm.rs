@@ -11,15 +11,20 @@
 //! cell is updated there. The input product is done for all steps ahead where there is one row, which then reads W once for several
 //! steps; of more rows z would travel to memory and back, and with few inputs that costs more than the product.
 //!
+//! Where the products are left to tiles of bf16 parts, z of all steps comes from one product, a step adds h U to it, and the cell is
+//! updated from there (`cell.rs`).
+//!
 //! Backward: the gates are replaced in place by dz, so that every weight gradient is one product over all rows and
 //! steps; d h_{t-1} = dz_t U^T is a product a step.
 
+mod cell;
 mod layer;
 mod shape;
 mod step;
 
 use crate::math;
 use crate::simd::Simd;
+pub(crate) use cell::{cell_backward, cell_forward};
 pub use shape::LstmShape;
 pub(crate) use step::step;
 
@@ -307,7 +312,7 @@ impl Cell {
             steps,
             inputs,
             units,
-            sequences,
+            ..
         } = shape;
         // SAFETY: the caller's promise.
         unsafe {
@@ -332,6 +337,38 @@ impl Cell {
                 let h = workspace.before(top, step);
                 multiply(s, &mut sums, units, h, workspace.row_len, packed);
             }
+            self.update(s, sums, output, workspace);
+        }
+    }
+
+    /// Gates, cells and states of R rows from z.
+    ///
+    /// # Safety
+    /// As for [`forward`](Self::forward).
+    #[inline(always)]
+    unsafe fn update<S: Simd, const R: usize>(
+        self,
+        s: S,
+        z: [[S::F; 4]; R],
+        output: *mut f32,
+        workspace: &Workspace,
+    ) {
+        let Cell {
+            shape,
+            step,
+            top,
+            first,
+            width,
+            ..
+        } = self;
+        let LstmShape {
+            steps,
+            units,
+            sequences,
+            ..
+        } = shape;
+        // SAFETY: the caller's promise.
+        unsafe {
             let mut kept = [[s.zero(); 2]; R];
             for r in 0..R {
                 let at = (top + r) * steps + step;
@@ -343,7 +380,7 @@ impl Cell {
                         Some(get(s, from, width))
                     }
                 };
-                let (gates, c) = gates_and_cell(s, sums[r], old);
+                let (gates, c) = gates_and_cell(s, z[r], old);
                 if !workspace.gates.is_null() {
                     for gate in 0..4 {
                         let to = workspace.gates.add(at * 4 * units + gate * units + first);
@@ -441,78 +478,6 @@ unsafe fn multiply<S: Simd, const R: usize>(
     }
     *sums = local;
     packed
-}
-
-/// Replaces the gates of one step by dz and d c_t by d c_{t-1}, see [`crate::Kernels::lstm_cell_backward`].
-///
-/// # Safety
-/// The slices have the lengths that the table checks.
-#[inline(always)]
-pub(crate) unsafe fn cell_backward<S: Simd>(
-    s: S,
-    shape: LstmShape,
-    rows: usize,
-    step: usize,
-    d_output: &[f32],
-    d_state: &[f32],
-    d_cell: &mut [f32],
-    workspace: &mut [f32],
-) {
-    let LstmShape {
-        steps,
-        units,
-        sequences,
-        ..
-    } = shape;
-    let one = s.splat(1.0);
-    let last = step + 1 == steps;
-    // SAFETY: the caller's promise; rows, the step and units stay below their sizes.
-    unsafe {
-        let workspace = Workspace::new(shape, rows, workspace);
-        for row in 0..rows {
-            let at = row * steps + step;
-            let mut unit = 0;
-            while unit < units {
-                let width = S::LANES.min(units - unit);
-                let cell_at = workspace.cells.add(at * units + unit);
-                let gates_at = workspace.gates.add(at * 4 * units + unit);
-                let carried = row * units + unit;
-                let mut dh = s.zero();
-                if sequences {
-                    dh = get(s, d_output.as_ptr().add(at * units + unit), width);
-                } else if last {
-                    dh = get(s, d_output.as_ptr().add(carried), width);
-                }
-                let mut dc = s.zero();
-                if !last {
-                    dh = s.add(dh, get(s, d_state.as_ptr().add(carried), width));
-                    dc = get(s, d_cell.as_ptr().add(carried), width);
-                }
-                let i = get(s, gates_at, width);
-                let f = get(s, gates_at.add(units), width);
-                let g = get(s, gates_at.add(2 * units), width);
-                let o = get(s, gates_at.add(3 * units), width);
-                let squashed = math::tanh(s, get(s, cell_at, width));
-                let before = if step > 0 {
-                    get(s, cell_at.sub(units), width)
-                } else {
-                    s.zero()
-                };
-                let slope = s.sub(one, s.mul(squashed, squashed));
-                dc = s.mul_add(s.mul(dh, o), slope, dc);
-                let di = s.mul(s.mul(dc, g), s.mul(i, s.sub(one, i)));
-                let df = s.mul(s.mul(dc, before), s.mul(f, s.sub(one, f)));
-                let dg = s.mul(s.mul(dc, i), s.sub(one, s.mul(g, g)));
-                let d_o = s.mul(s.mul(dh, squashed), s.mul(o, s.sub(one, o)));
-                put(s, gates_at, di, width);
-                put(s, gates_at.add(units), df, width);
-                put(s, gates_at.add(2 * units), dg, width);
-                put(s, gates_at.add(3 * units), d_o, width);
-                put(s, d_cell.as_mut_ptr().add(carried), s.mul(dc, f), width);
-                unit += width;
-            }
-        }
-    }
 }
 
 /// # Safety

@@ -214,6 +214,46 @@ kernels! {
         b.check(k, n);
         assert!(packed.len() >= gemm::packed_len(k, n, kernels.lanes()));
     }
+    /// Cuts A [m, k] into bf16 `parts`, 1 to 3, for [`Kernels::gemm_bf16_multiply`].
+    ///
+    /// # Panics
+    /// Where `cut` is too short, or A does not hold m x k values.
+    fn gemm_bf16_cut(parts: usize, m: usize, k: usize, a: Matrix<'_>, cut: &mut [f32]) = gemm::cut, where {
+        gemm::check_parts(parts, k);
+        a.check(m, k);
+        assert!(cut.len() >= gemm::parts_len(parts, m, k));
+    }
+    /// Writes B [k, n] in bf16 `parts`, 1 to 3, as tiles, for [`Kernels::gemm_bf16_multiply`].
+    ///
+    /// # Panics
+    /// Where `packed` is too short, or B does not hold k x n values.
+    fn gemm_bf16_pack(parts: usize, k: usize, n: usize, b: Matrix<'_>, packed: &mut [f32]) = gemm::bf16_pack, where {
+        gemm::check_parts(parts, k);
+        b.check(k, n);
+        assert!(packed.len() >= gemm::parts_len(parts, n, k));
+    }
+    /// [`Kernels::gemm_packed`] with A cut into bf16 `parts` and B packed in `stored` ones, as many or more.
+    ///
+    /// # Panics
+    /// Where a slice is too short for its matrix, or rows of C overlap.
+    fn gemm_bf16_multiply(
+        stored: usize,
+        parts: usize,
+        m: usize,
+        n: usize,
+        k: usize,
+        cut: &[f32],
+        packed: &[f32],
+        c: &mut [f32],
+        c_stride: usize,
+        accumulate: bool,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        scratch: &mut [f32],
+    ) = gemm::multiply, where {
+        gemm::check_multiply(stored, parts, (m, n, k), cut, packed, bias, scratch);
+        gemm::check_output(m, n, c, c_stride);
+    }
     /// [`Kernels::gemm_packed`] with B in either form.
     ///
     /// # Panics
@@ -404,6 +444,17 @@ kernels! {
         output: &mut [f32],
     ) = lstm::step, where |kernels| {
         shape.check_step(kernels.lanes(), step, first, x, before, packed, bias, cells, output);
+    }
+    /// One step of [`Kernels::lstm_forward_tiles`]: replaces z of `step` in the workspace by the gates, and sets the cell, the state
+    /// behind the step and what there is of it in `output`.
+    ///
+    /// # Panics
+    /// Where a length is not the shape's.
+    fn lstm_cell_forward(shape: LstmShape, rows: usize, step: usize, output: &mut [f32], workspace: &mut [f32])
+        = lstm::cell_forward, where |kernels| {
+        assert!(step < shape.steps);
+        assert_eq!(output.len(), rows * shape.output_len());
+        assert_eq!(workspace.len(), rows * shape.workspace_len(kernels.lanes()));
     }
     /// One step of [`Kernels::lstm_backward`]: replaces the gates of `step` in the workspace by dz, and in `d_cell` the
     /// gradient of c_t by that of c_{t-1}. `d_state` is that of h_t from the step after; both are [rows, units] and are

@@ -7,6 +7,8 @@ use crate::simd::Simd;
 
 /// Rows of A, and of the output, that one block computes.
 pub(crate) const ROWS: usize = 32;
+/// The rows of half a block.
+pub(crate) const HALF: usize = ROWS / 2;
 /// Columns of B, and of the output, that one block computes.
 pub(crate) const COLUMNS: usize = 32;
 /// Terms of the sum that one step adds: a row of A is so many bf16 values, 64 bytes.
@@ -69,7 +71,31 @@ impl Session {
             return unsafe { amx::multiply(steps, count, a, b, c) };
         }
         // SAFETY: the caller's promise.
-        unsafe { emulated(s, steps, count, a, b, c) }
+        unsafe { emulated::<S, ROWS>(s, steps, count, a, b, c) }
+    }
+
+    /// The same for 16 rows of A. C is two blocks of 16 rows, one behind the other, whose sum is the product: the steps take
+    /// turns with them, as a tile's next product waits for its last one.
+    ///
+    /// # Safety
+    /// As for [`multiply`](Self::multiply), but for 16 rows of A; the number of steps is even.
+    #[inline(always)]
+    pub(crate) unsafe fn multiply_half<S: Simd>(
+        &self,
+        s: S,
+        steps: *const Step,
+        count: usize,
+        a: *const u16,
+        b: *const u16,
+        c: *mut f32,
+    ) {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        if self.amx {
+            // SAFETY: the session has set the tiles up; the rest is the caller's promise.
+            return unsafe { amx::multiply_half(steps, count, a, b, c) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { emulated::<S, HALF>(s, steps, count, a, b, c) }
     }
 }
 
@@ -100,10 +126,12 @@ fn widen(x: u16) -> f32 {
     f32::from_bits(u32::from(x) << 16)
 }
 
+/// The first R rows of C; what lies behind them becomes 0.
+///
 /// # Safety
-/// As for [`Session::multiply`].
+/// As for [`Session::multiply`], with R rows of A.
 #[inline(always)]
-unsafe fn emulated<S: Simd>(
+unsafe fn emulated<S: Simd, const R: usize>(
     s: S,
     steps: *const Step,
     count: usize,
@@ -130,10 +158,10 @@ unsafe fn emulated<S: Simd>(
                 }
             }
             let mut wide_a = [0.0; ROWS * DEPTH];
-            for (j, x) in wide_a.iter_mut().enumerate() {
+            for (j, x) in wide_a.iter_mut().enumerate().take(R * DEPTH) {
                 *x = widen(*a.add(j));
             }
-            for row in (0..ROWS).step_by(ROW_BLOCK) {
+            for row in (0..R).step_by(ROW_BLOCK) {
                 for column in (0..COLUMNS).step_by(S::LANES) {
                     let c = c.add(row * COLUMNS + column);
                     let mut sums = [s.zero(); ROW_BLOCK];
@@ -263,6 +291,72 @@ mod amx {
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
                 "add {step}, 8",
+                "cmp {step}, {end}",
+                "jne 2b",
+                "add {stride}, {stride}",
+                "tilestored [{c} + {stride}*1], tmm0",
+                "tilestored [{c} + {stride}*1 + 64], tmm1",
+                "tilestored [{c} + {stride}*1 + 2048], tmm2",
+                "tilestored [{c} + {stride}*1 + 2112], tmm3",
+                step = inout(reg) steps => _,
+                end = in(reg) steps.add(count),
+                a = in(reg) a,
+                b = in(reg) b,
+                c = in(reg) c,
+                stride = inout(reg) 64_usize => _,
+                x = out(reg) _,
+                w = out(reg) _,
+                out("tmm0") _,
+                out("tmm1") _,
+                out("tmm2") _,
+                out("tmm3") _,
+                out("tmm4") _,
+                out("tmm5") _,
+                out("tmm6") _,
+                out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// # Safety
+    /// As for [`Session::multiply_half`](super::Session::multiply_half), after [`configure`].
+    #[inline(always)]
+    pub(super) unsafe fn multiply_half(
+        steps: *const Step,
+        count: usize,
+        a: *const u16,
+        b: *const u16,
+        c: *mut f32,
+    ) {
+        // SAFETY: reads the steps, a tile of A and 2 of B at each of their offsets, writes 4 tiles of C: the caller's promise,
+        // as is that the loop, which takes two steps at a time, meets their end.
+        unsafe {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                "mov {x:e}, dword ptr [{step}]",
+                "mov {w:e}, dword ptr [{step} + 4]",
+                "add {x}, {a}",
+                "add {w}, {b}",
+                "tileloadd tmm4, [{x} + {stride}*1]",
+                "tileloadd tmm5, [{w} + {stride}*1]",
+                "tileloadd tmm6, [{w} + {stride}*1 + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm5",
+                "tdpbf16ps tmm1, tmm4, tmm6",
+                "mov {x:e}, dword ptr [{step} + 8]",
+                "mov {w:e}, dword ptr [{step} + 12]",
+                "add {x}, {a}",
+                "add {w}, {b}",
+                "tileloadd tmm7, [{x} + {stride}*1]",
+                "tileloadd tmm5, [{w} + {stride}*1]",
+                "tileloadd tmm6, [{w} + {stride}*1 + 1024]",
+                "tdpbf16ps tmm2, tmm7, tmm5",
+                "tdpbf16ps tmm3, tmm7, tmm6",
+                "add {step}, 16",
                 "cmp {step}, {end}",
                 "jne 2b",
                 "add {stride}, {stride}",

@@ -5,7 +5,7 @@ mod checks;
 
 use checks::{HALF_ULP, assert_near, guarded, numbers, set, wide};
 use proptest::prelude::*;
-use sonograd_kernels::gemm::{self, Matrix};
+use sonograd_kernels::gemm::{self, GemmAlgorithm, Matrix};
 use sonograd_kernels::{Activation, AlignedVec, Isa, Kernels, reference};
 use std::time::{Duration, Instant};
 
@@ -148,6 +148,7 @@ fn check(case: Case) {
         });
         assert_near(kernels, "gemm_packed", &c, &finished, tolerance);
     }
+    by_every_algorithm(case, a_matrix, b_matrix, &bias, &old, &finished, &sizes);
     let mut c: Vec<f32> = (0..c_len)
         .map(|i| if accumulate || in_gap(i) { old[i] } else { 0.0 })
         .collect();
@@ -159,6 +160,94 @@ fn check(case: Case) {
         &plain,
         tolerance,
     );
+}
+
+/// `Kernels::product`, at once and in slices of its columns.
+fn by_every_algorithm(
+    case: Case,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    bias: &[f32],
+    old: &[f32],
+    expected: &[f64],
+    sizes: &[f64],
+) {
+    let Case { m, n, k, .. } = case;
+    let c_stride = n + case.gap;
+    let ways = GemmAlgorithm::ALL
+        .iter()
+        .flat_map(|&a| [(a, true), (a, false)]);
+    for (kernels, (algorithm, training)) in
+        Kernels::available().flat_map(|kernels| ways.clone().map(move |way| (kernels, way)))
+    {
+        let lanes = kernels.lanes();
+        // What the products left out are worth, see `parts.rs`; then the roundings of the largest ones' sum, and of the others',
+        // which are 2^-7 of it and at most five times as many.
+        let left_out = match (algorithm, training) {
+            (GemmAlgorithm::F32, _) => 0.0,
+            (GemmAlgorithm::Bf16, _) => f64::powi(2.0, -7),
+            (GemmAlgorithm::Bf16x6x3, false) => f64::powi(2.0, -15),
+            (GemmAlgorithm::Bf16x6 | GemmAlgorithm::Bf16x6x3, _) => f64::powi(2.0, -24),
+        };
+        let roundings = (k + 3 + k.div_ceil(16)) as f64 * HALF_ULP;
+        let tolerance = |i: usize| (left_out + roundings) * (sizes[i] + 1.0);
+        let packed = set(algorithm.packed_len(k, n, lanes), |packed| {
+            kernels.product_pack(algorithm, k, n, b, packed);
+        });
+        let product = |slice: usize| {
+            let before = |i: usize| match case.accumulate || i % c_stride >= n {
+                true => old[i],
+                false => f32::NAN,
+            };
+            guarded(old.len(), before, |c| {
+                set(algorithm.scratch_len(m, n, k, lanes), |scratch| {
+                    for first in (0..n).step_by(slice) {
+                        let columns = first..n.min(first + slice);
+                        kernels.product(
+                            algorithm,
+                            training,
+                            (m, columns.clone(), k),
+                            a,
+                            first > 0,
+                            &packed,
+                            c.get_mut(first..).unwrap_or(&mut []),
+                            c_stride,
+                            case.accumulate,
+                            case.bias.then_some(&bias[columns]),
+                            case.activation,
+                            scratch,
+                        );
+                    }
+                });
+            })
+        };
+        let whole = product(n.max(1).next_multiple_of(32));
+        let what = format!("{algorithm} {case:?}");
+        assert_near(kernels, &what, &whole, expected, tolerance);
+        assert_eq!(product(64), whole, "{kernels:?} {what}: in slices");
+    }
+}
+
+#[test]
+fn more_scratch_is_enough_for_less() {
+    let sizes = [
+        1, 7, 8, 33, 109, 110, 128, 191, 193, 255, 300, 511, 640, 661,
+    ];
+    let algorithms = GemmAlgorithm::ALL.iter();
+    for (&algorithm, lanes) in algorithms.flat_map(|each| [4, 8, 16].map(|lanes| (each, lanes))) {
+        let len = |[m, n, k]: [usize; 3]| algorithm.scratch_len(m, n, k, lanes);
+        for (m, n) in sizes.iter().flat_map(|&m| sizes.map(|n| (m, n))) {
+            for k in 0..600 {
+                let own = len([m, n, k]);
+                for larger in [[m + 1, n, k], [m, n + 1, k], [m, n, k + 1]] {
+                    assert!(
+                        own <= len(larger),
+                        "{algorithm} {lanes} lanes: {m} {n} {k}, {larger:?}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 fn activations() -> impl Strategy<Value = Activation> {

@@ -9,7 +9,7 @@ use crate::exec::thread_pool;
 use crate::graph::Plan;
 use crate::train::model_file::ModelFile;
 use clap::Args;
-use sonograd_kernels::{Compute, ConvAlgorithm, Isa, Precision};
+use sonograd_kernels::{Compute, ConvAlgorithm, GemmAlgorithm, Isa, Precision};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -136,12 +136,13 @@ pub(super) fn precision(name: &str) -> Result<Precision> {
     name.parse().map_err(Error::Usage)
 }
 
-/// What a model is computed with: what was tuned on this machine, and what `SONOGRAD_CONV` asks for.
+/// What a model is computed with: what was tuned on this machine, and what `SONOGRAD_CONV` and `SONOGRAD_GEMM` ask for.
 pub(super) fn compute(isa: Isa, precision: Precision) -> Result<Compute> {
     Ok(Compute {
         isa,
         precision,
         convolution: ConvAlgorithm::from_environment().map_err(Error::Usage)?,
+        product: GemmAlgorithm::from_environment().map_err(Error::Usage)?,
         tuned: tuned(isa, precision)?,
     })
 }

@@ -54,8 +54,8 @@ pub(super) struct RecipeArguments {
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub(super) width: f64,
 
-    /// What the products of wide convolutions may lose: f32, nothing; fast, up to 2^-15 of a sum in prediction where the CPU
-    /// has matrix tiles, nothing in training; bf16, 2^-7 in both, on every CPU. Sums, weights and gradients are f32
+    /// What the products of wide layers may lose: f32, nothing; fast, up to 2^-15 of a sum in prediction where the CPU
+    /// has matrix tiles, nothing in training; bf16, 2^-7 in both, on every CPU. Sums and weights are f32
     #[arg(long, value_name = "P", default_value = "f32")]
     pub(super) precision: String,
 }

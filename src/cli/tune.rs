@@ -1,23 +1,27 @@
-//! `sonograd tune`: which algorithm is fastest for each convolution on this machine, measured once and kept.
+//! `sonograd tune`: which algorithm is fastest for each convolution, and for the products of each wide dense layer and LSTM,
+//! on this machine, measured once and kept.
+
+mod convolution;
+mod products;
 
 use super::common::{isa_or, precision};
 use super::output::{Output, note};
 use crate::data::default_cache;
 use crate::error::{Error, Result};
-use crate::exec::PART_BYTES;
 use crate::io::atomic;
 use crate::machine;
 use crate::models::{Model, Size};
-use crate::random::Random;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use sonograd_kernels::{AlignedVec, Compute, ConvAlgorithm, ConvBlock, Isa, Kernels, Precision};
+use sonograd_kernels::{Compute, ConvAlgorithm, GemmAlgorithm, Isa, Kernels, Precision, Tuned};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::str::FromStr;
+use std::time::Duration;
 
-/// Time the ways to compute each convolution once, and use the fastest on this machine from now on
+/// Time the ways to compute each convolution and wide product once, and use the fastest on this machine from now on
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sonograd tune
@@ -25,7 +29,8 @@ use std::time::{Duration, Instant};
   sonograd tune --forget
 
 Without a choice of this machine's a fixed rule decides by the shapes alone. The choice is kept in the cache's folder, for
-this processor, this version and each instruction set and precision; run.json says how each convolution was computed. The
+this processor, this version and each instruction set and precision; run.json says how each layer was computed. Dense layers and
+LSTMs have a choice where the CPU has matrix tiles: whole training steps are timed for them. The
 same seed and choice give the same bits. Run it while nothing else runs.")]
 pub(super) struct Tune {
     /// The models; none: all of them
@@ -43,7 +48,7 @@ pub(super) struct Tune {
     #[arg(long)]
     isa: Option<String>,
 
-    /// Seconds for each way to compute a convolution
+    /// Seconds for each way to compute a layer
     #[arg(long, value_name = "S", default_value_t = 0.2)]
     seconds: f64,
 
@@ -51,31 +56,40 @@ pub(super) struct Tune {
     #[arg(long, conflicts_with_all = ["models", "width", "isa", "seconds", "precision"])]
     forget: bool,
 
-    /// One JSON object a convolution on standard output
+    /// One JSON object a layer on standard output
     #[arg(long)]
     json: bool,
 }
 
-/// An algorithm by a block's shapes.
+/// An algorithm by a layer's shapes.
 type Choices = BTreeMap<String, String>;
+/// By instruction set and precision.
+type ChoicesBySet = BTreeMap<String, BTreeMap<String, Choices>>;
 
 /// The file of choices.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     machine: String,
     version: String,
-    /// By instruction set and precision.
-    choices: BTreeMap<String, BTreeMap<String, Choices>>,
+    /// Of convolutions.
+    choices: ChoicesBySet,
+    /// Of the products of dense layers and LSTMs.
+    #[serde(default)]
+    products: ChoicesBySet,
 }
 
-/// One convolution's times.
+/// One layer's times.
 #[derive(Debug, Serialize)]
 struct Measured<'a> {
     model: &'static str,
     layer: &'a str,
-    convolution: &'a str,
-    /// Microseconds a sample, forward and backward, by algorithm.
-    microseconds: &'a BTreeMap<&'static str, f64>,
+    /// Its shapes, the choice's key: a convolution's, or those of a layer of products.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    convolution: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<&'a str>,
+    /// Microseconds a sample by algorithm: the convolution forward and backward, or a training step of the model.
+    microseconds: BTreeMap<&'static str, f64>,
     rule: &'static str,
     chosen: &'static str,
 }
@@ -84,6 +98,11 @@ struct Measured<'a> {
 const WORTH: f64 = 1.03;
 /// Each algorithm's time is measured in so many turns.
 const TURNS: u32 = 5;
+
+/// How long a turn is where each algorithm has so many seconds.
+fn turn(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds / f64::from(TURNS))
+}
 
 fn path() -> Result<PathBuf> {
     let folder = default_cache().ok_or_else(|| {
@@ -117,31 +136,99 @@ impl Stored {
 ///
 /// # Errors
 /// [`Error::File`] where the file of choices is damaged.
-pub(super) fn tuned(isa: Isa, precision: Precision) -> Result<BTreeMap<String, ConvAlgorithm>> {
+pub(super) fn tuned(isa: Isa, precision: Precision) -> Result<Tuned> {
     let Ok(path) = path() else {
-        return Ok(BTreeMap::new());
+        return Ok(Tuned::default());
     };
     let Some(stored) = read(&path)? else {
-        return Ok(BTreeMap::new());
+        return Ok(Tuned::default());
     };
     if !stored.is_ours() {
         note(format!(
             "note: {} is of another machine or version and is left aside: run `sonograd tune` again",
             path.display()
         ));
-        return Ok(BTreeMap::new());
+        return Ok(Tuned::default());
     }
-    let of_isa = stored.choices.get(isa.name());
-    let Some(choices) = of_isa.and_then(|choices| choices.get(precision.name())) else {
-        return Ok(BTreeMap::new());
-    };
-    let parsed = choices.iter().map(|(block, name)| {
+    Ok(Tuned {
+        convolutions: parsed(&path, &stored.choices, isa, precision)?,
+        products: parsed(&path, &stored.products, isa, precision)?,
+    })
+}
+
+/// The choices of an instruction set and precision.
+fn parsed<T: FromStr<Err = String>>(
+    path: &Path,
+    choices: &ChoicesBySet,
+    isa: Isa,
+    precision: Precision,
+) -> Result<BTreeMap<String, T>> {
+    let of_isa = choices.get(isa.name());
+    let choices = of_isa.and_then(|choices| choices.get(precision.name()));
+    let parsed = choices.into_iter().flatten().map(|(sizes, name)| {
         let algorithm = name
             .parse()
-            .map_err(|reason: String| Error::file(&path, reason))?;
-        Ok((block.clone(), algorithm))
+            .map_err(|reason: String| Error::file(path, reason))?;
+        Ok((sizes.clone(), algorithm))
     });
     parsed.collect()
+}
+
+/// Microseconds by an algorithm's name.
+fn microseconds<T: Copy>(
+    seconds: &BTreeMap<T, f64>,
+    name: fn(T) -> &'static str,
+) -> BTreeMap<&'static str, f64> {
+    let named = seconds.iter();
+    named
+        .map(|(&each, &time)| (name(each), time * 1e6))
+        .collect()
+}
+
+/// Writes a layer's times.
+fn report(output: Output, measured: &Measured<'_>) -> Result<()> {
+    output.object(measured)?;
+    let times = measured.microseconds.iter();
+    let times: Vec<_> = times
+        .map(|(name, time)| format!("{name} {time:.1}"))
+        .collect();
+    let sizes = measured
+        .convolution
+        .or(measured.product)
+        .unwrap_or_default();
+    let (model, layer, chosen) = (measured.model, measured.layer, measured.chosen);
+    output.text(format!(
+        "{model} {layer}: {chosen} (us a sample: {}); {sizes}",
+        times.join(", ")
+    ))
+}
+
+/// Keeps choices of an instruction set and precision beside those that are there.
+fn keep<T: Display>(
+    all: &mut ChoicesBySet,
+    (isa, precision): (&str, &str),
+    choices: &BTreeMap<String, T>,
+) {
+    let of_isa = all.entry(isa.into()).or_default();
+    let kept = of_isa.entry(precision.into()).or_default();
+    kept.extend(
+        choices
+            .iter()
+            .map(|(sizes, algorithm)| (sizes.clone(), algorithm.to_string())),
+    );
+}
+
+/// The fastest of `times`, unless it is hardly faster than the rule's.
+fn fastest<T: Copy + Ord>(rule: T, times: &BTreeMap<T, f64>) -> T {
+    let mut chosen = rule;
+    for (&algorithm, &time) in times {
+        let best = times.get(&chosen).copied().unwrap_or(f64::INFINITY);
+        let worth = if chosen == rule { WORTH } else { 1.0 };
+        if time * worth < best {
+            chosen = algorithm;
+        }
+    }
+    chosen
 }
 
 impl Tune {
@@ -165,7 +252,7 @@ impl Tune {
             )));
         }
         let models = Model::chosen(&self.models)?;
-        let compute = Compute {
+        let mut compute = Compute {
             precision: precision(&self.precision)?,
             ..isa_or(self.isa.as_deref())?.into()
         };
@@ -173,54 +260,9 @@ impl Tune {
             let isa = compute.isa;
             return Err(Error::Usage(format!("this CPU has no {isa} instructions")));
         };
-        let mut choices = Choices::new();
         for model in models {
-            let mut plan = model.compile(Size {
-                classes: model.classes(),
-                width: self.width,
-                dropout: true,
-            })?;
-            let data_len = plan.input_shape().len();
-            for (layer, block) in plan.convolutions() {
-                let name = block.to_string();
-                if choices.contains_key(&name) {
-                    continue;
-                }
-                let rule = compute.algorithm(block);
-                // The first layer's gradient by the data is never computed.
-                let wants_input = block.conv.input_len() != data_len;
-                let times = self.times(&compute, kernels, *block, wants_input);
-                let mut chosen = rule;
-                for (&algorithm, &time) in &times {
-                    let best = times.get(&chosen).copied().unwrap_or(f64::INFINITY);
-                    let worth = if chosen == rule { WORTH } else { 1.0 };
-                    if time * worth < best {
-                        chosen = algorithm;
-                    }
-                }
-                let microseconds = times
-                    .iter()
-                    .map(|(algorithm, &time)| (algorithm.name(), time * 1e6))
-                    .collect();
-                let measured = Measured {
-                    model: model.name(),
-                    layer,
-                    convolution: &name,
-                    microseconds: &microseconds,
-                    rule: rule.name(),
-                    chosen: chosen.name(),
-                };
-                output.object(&measured)?;
-                let times: Vec<_> = microseconds
-                    .iter()
-                    .map(|(name, time)| format!("{name} {time:.1}"))
-                    .collect();
-                let (times, model) = (times.join(", "), model.name());
-                output.text(format!(
-                    "{model} {layer}: {chosen} (us a sample: {times}); {name}"
-                ))?;
-                choices.insert(name, chosen.to_string());
-            }
+            self.convolutions(model, &mut compute, kernels, output)?;
+            self.products(model, &mut compute, output)?;
         }
         let mut stored = read(&path)?
             .filter(Stored::is_ours)
@@ -228,10 +270,11 @@ impl Tune {
                 machine: machine::describe(),
                 version: env!("CARGO_PKG_VERSION").into(),
                 choices: BTreeMap::new(),
+                products: BTreeMap::new(),
             });
-        let of_isa = stored.choices.entry(compute.isa.to_string()).or_default();
-        let kept = of_isa.entry(compute.precision.to_string()).or_default();
-        kept.extend(choices);
+        let set = (compute.isa.name(), compute.precision.name());
+        keep(&mut stored.choices, set, &compute.tuned.convolutions);
+        keep(&mut stored.products, set, &compute.tuned.products);
         let text = serde_json::to_vec_pretty(&stored)
             .map_err(|error| Error::file(&path, error.to_string()))?;
         if let Some(folder) = path.parent() {
@@ -246,124 +289,84 @@ impl Tune {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Seconds a sample by each algorithm, the least of many, in turns.
-    fn times(
+    fn size(&self, model: Model) -> Size {
+        Size {
+            classes: model.classes(),
+            width: self.width,
+            dropout: true,
+        }
+    }
+
+    /// Adds a model's convolutions to what is tuned.
+    fn convolutions(
         &self,
-        compute: &Compute,
+        model: Model,
+        compute: &mut Compute,
         kernels: &Kernels,
-        block: ConvBlock,
-        wants_input: bool,
-    ) -> BTreeMap<ConvAlgorithm, f64> {
-        let mut ways: Vec<Way> = compute
-            .candidates(&block)
-            .into_iter()
-            .map(|algorithm| Way::new(kernels, block, algorithm, wants_input))
-            .collect();
-        let turn = Duration::from_secs_f64(self.seconds / f64::from(TURNS));
-        for _ in 0..TURNS {
-            ways.iter_mut().for_each(|way| way.time(kernels, turn));
-        }
-        ways.iter()
-            .map(|way| (way.algorithm, way.best / way.samples as f64))
-            .collect()
-    }
-}
-
-/// One algorithm's buffers for one convolution.
-struct Way {
-    algorithm: ConvAlgorithm,
-    block: ConvBlock,
-    samples: usize,
-    input: AlignedVec,
-    packed: AlignedVec,
-    bias: AlignedVec,
-    output: AlignedVec,
-    codes: Vec<u8>,
-    d_output: AlignedVec,
-    d_input: Option<AlignedVec>,
-    d_kernel: AlignedVec,
-    d_bias: AlignedVec,
-    scratch: AlignedVec,
-    /// Seconds.
-    best: f64,
-}
-
-impl Way {
-    fn new(
-        kernels: &Kernels,
-        block: ConvBlock,
-        algorithm: ConvAlgorithm,
-        wants_input: bool,
-    ) -> Self {
-        let block = ConvBlock {
-            algorithm: Some(algorithm),
-            ..block
-        };
-        let (conv, lanes) = (&block.conv, kernels.lanes());
-        // As many as the engine gives a stage.
-        let samples = (PART_BYTES / size_of::<f32>() / conv.input_len()).clamp(1, 16);
-        let mut random = Random::new(&[3]);
-        let mut noise = |len: usize| {
-            let mut values = AlignedVec::zeros(len);
-            values.iter_mut().for_each(|x| *x = random.normal() as f32);
-            values
-        };
-        let kernel = noise(conv.kernel_len());
-        let mut packed = AlignedVec::zeros(block.packed_len(lanes));
-        kernels.conv_block_pack(&block, &kernel, &mut packed);
-        let scratch = block
-            .forward_scratch_len(lanes)
-            .max(block.backward_scratch_len(lanes));
-        Self {
-            algorithm,
-            samples,
-            input: noise(samples * conv.input_len()),
-            packed,
-            bias: noise(conv.out_channels),
-            output: AlignedVec::zeros(samples * block.output_len()),
-            codes: vec![0; samples * block.codes_len()],
-            d_output: noise(samples * block.output_len()),
-            d_input: wants_input.then(|| AlignedVec::zeros(samples * conv.input_len())),
-            d_kernel: AlignedVec::zeros(conv.kernel_len()),
-            d_bias: AlignedVec::zeros(conv.out_channels),
-            scratch: AlignedVec::zeros(scratch),
-            block,
-            best: f64::INFINITY,
-        }
-    }
-
-    /// Forward and backward again and again for so long, twice at least.
-    fn time(&mut self, kernels: &Kernels, turn: Duration) {
-        let begin = Instant::now();
-        for repeat in 0.. {
-            if repeat > 1 && begin.elapsed() > turn {
-                break;
+        output: Output,
+    ) -> Result<()> {
+        let mut plan = model.compile(self.size(model))?;
+        let data_len = plan.input_shape().len();
+        for (layer, block) in plan.convolutions() {
+            let name = block.to_string();
+            if compute.tuned.convolutions.contains_key(&name) {
+                continue;
             }
-            let start = Instant::now();
-            kernels.conv_block_forward(
-                &self.block,
-                self.samples,
-                &self.input,
-                &self.packed,
-                &self.bias,
-                &mut self.output,
-                &mut self.codes,
-                &mut self.scratch,
-            );
-            kernels.conv_block_backward(
-                &self.block,
-                self.samples,
-                &self.input,
-                &self.output,
-                &self.codes,
-                &self.d_output,
-                &self.packed,
-                self.d_input.as_deref_mut(),
-                &mut self.d_kernel,
-                &mut self.d_bias,
-                &mut self.scratch,
-            );
-            self.best = self.best.min(start.elapsed().as_secs_f64());
+            let rule = compute.algorithm(block);
+            // The first layer's gradient by the data is never computed.
+            let wants_input = block.conv.input_len() != data_len;
+            let times = convolution::times(compute, kernels, *block, wants_input, self.seconds);
+            let chosen = fastest(rule, &times);
+            report(
+                output,
+                &Measured {
+                    model: model.name(),
+                    layer,
+                    convolution: Some(&name),
+                    product: None,
+                    microseconds: microseconds(&times, ConvAlgorithm::name),
+                    rule: rule.name(),
+                    chosen: chosen.name(),
+                },
+            )?;
+            compute.tuned.convolutions.insert(name, chosen);
         }
+        Ok(())
+    }
+
+    /// Adds a model's products to what is tuned: whole training steps are timed, with the choices so far for all other layers.
+    fn products(&self, model: Model, compute: &mut Compute, output: Output) -> Result<()> {
+        let candidates = compute.product_candidates();
+        if candidates.len() < 2 {
+            return Ok(());
+        }
+        let size = self.size(model);
+        let mut plan = model.compile(size)?;
+        let layers = plan.products();
+        let layers: Vec<_> = layers
+            .map(|(layer, sizes, _)| (layer.to_owned(), sizes))
+            .collect();
+        for (layer, sizes) in layers {
+            if compute.tuned.products.contains_key(&sizes) {
+                continue;
+            }
+            let rule = compute.products(&sizes);
+            let times = products::times(model, size, &sizes, compute, &candidates, self.seconds)?;
+            let chosen = fastest(rule, &times);
+            report(
+                output,
+                &Measured {
+                    model: model.name(),
+                    layer: &layer,
+                    convolution: None,
+                    product: Some(&sizes),
+                    microseconds: microseconds(&times, GemmAlgorithm::name),
+                    rule: rule.name(),
+                    chosen: chosen.name(),
+                },
+            )?;
+            compute.tuned.products.insert(sizes, chosen);
+        }
+        Ok(())
     }
 }

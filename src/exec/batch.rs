@@ -1,5 +1,6 @@
 //! Where a step's samples come from.
 
+use crate::error::{Error, Result};
 use std::ops::Range;
 
 /// Samples and their targets. A shard asks for its rows from its own thread.
@@ -14,6 +15,12 @@ pub trait Batch: Sync {
 
     /// All samples one after another, where they stand in memory so; `None` where [`fill_input`](Self::fill_input) has to write them.
     fn input(&self) -> Option<&[f32]> {
+        None
+    }
+
+    /// All one-hot targets one after another, where they stand in memory so: their number is checked before
+    /// [`fill_target`](Self::fill_target) takes them.
+    fn targets(&self) -> Option<&[f32]> {
         None
     }
 
@@ -44,12 +51,28 @@ impl Batch for SliceBatch<'_> {
         Some(self.inputs)
     }
 
+    fn targets(&self) -> Option<&[f32]> {
+        Some(self.targets)
+    }
+
     fn fill_input(&self, rows: Range<usize>, input: &mut [f32]) {
         input.copy_from_slice(rows_of(self.inputs, self.samples, rows));
     }
 
     fn fill_target(&self, rows: Range<usize>, target: &mut [f32]) {
         target.copy_from_slice(rows_of(self.targets, self.samples, rows));
+    }
+}
+
+/// Refuses values in memory that are not `samples` times `len`.
+pub(super) fn check(what: &str, values: Option<&[f32]>, samples: usize, len: usize) -> Result<()> {
+    match values {
+        Some(values) if values.len() != samples * len => Err(Error::Usage(format!(
+            "{} values of {what}: {samples} samples of {len} are {}",
+            values.len(),
+            samples * len
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The weights of a model, flat, and in the layouts that the kernels read.
 
 use crate::graph::Plan;
+use crate::op::Op;
 use rayon::prelude::*;
 use sonograd_kernels::{AlignedVec, Kernels};
 
@@ -9,6 +10,8 @@ pub(super) struct Weights {
     pub(super) trainable: AlignedVec,
     pub(super) state: AlignedVec,
     pub(super) packed: Vec<AlignedVec>,
+    /// Each step's parts of its packed ones.
+    pub(super) packed_lens: Vec<Vec<usize>>,
     /// True where the packed ones are not of these weights, for a prediction.
     pub(super) stale: bool,
 }
@@ -36,16 +39,38 @@ impl Weights {
         plan.steps
             .par_iter()
             .zip(&mut self.packed)
+            .zip(&self.packed_lens)
             .with_max_len(1)
-            .for_each(|(step, packed)| {
+            .for_each(|((step, packed), lens)| {
                 let parameters = &trainable[step.trainable.clone()];
-                step.op.pack(kernels, parameters, packed);
+                pack_parts(&*step.op, kernels, parameters, 0, lens, packed);
                 if !training {
                     let state = &state[step.state.clone()];
                     step.op.fold(kernels, parameters, state, None, packed);
                 }
             });
     }
+}
+
+/// Packs the parts from `first` on, whose lengths are `lens`, on as many threads as are free.
+fn pack_parts(
+    op: &dyn Op,
+    kernels: &'static Kernels,
+    parameters: &[f32],
+    first: usize,
+    lens: &[usize],
+    packed: &mut [f32],
+) {
+    if lens.len() <= 1 {
+        return op.pack(kernels, first, parameters, packed);
+    }
+    let (left, right) = lens.split_at(lens.len() / 2);
+    let second = first + left.len();
+    let (a, b) = packed.split_at_mut(left.iter().sum());
+    rayon::join(
+        || pack_parts(op, kernels, parameters, first, left, a),
+        || pack_parts(op, kernels, parameters, second, right, b),
+    );
 }
 
 /// All weights of a model at one time.

@@ -4,7 +4,7 @@ use super::{Node, Var};
 use crate::error::{Error, Result};
 use crate::op::{Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::ConvBlock;
+use sonograd_kernels::{ConvBlock, GemmAlgorithm};
 use std::ops::Range;
 
 /// One weight of a model: its path and where it stands.
@@ -120,6 +120,15 @@ impl Plan {
             // Of several layers' weights the convolution's are the last.
             let layer = step.layers.last().map_or("", String::as_str);
             Some((layer, step.op.convolution()?))
+        })
+    }
+
+    /// Every layer whose products can be multiplied in several ways, with its path and sizes.
+    pub fn products(&mut self) -> impl Iterator<Item = (&str, String, &mut GemmAlgorithm)> {
+        self.steps.iter_mut().filter_map(|step| {
+            let layer = step.layers.last().map_or("", String::as_str);
+            let (sizes, algorithm) = step.op.products()?;
+            Some((layer, sizes, algorithm))
         })
     }
 

@@ -142,7 +142,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
     let mut workspace = vec![f32::NAN; needs.workspace * samples];
     let mut scratch = vec![f32::NAN; needs.scratch];
     let mut packed = vec![f32::NAN; needs.packed];
-    op.pack(kernels, &parameters, &mut packed);
+    op.pack_all(kernels, &parameters, &mut packed);
     let random = RandomKey::default();
     let mut state: Vec<f32> = vec![
         0.0;

@@ -4,7 +4,7 @@ use super::Activate;
 use crate::op::{Backward, Band, BatchView, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
 use sonograd_kernels::activation::Activation;
-use sonograd_kernels::gemm::{Matrix, gemm_scratch_len, packed_len};
+use sonograd_kernels::gemm::{GemmAlgorithm, Matrix, gemm_scratch_len};
 use sonograd_kernels::{Kernels, reference};
 use std::any::Any;
 use std::ops::Range;
@@ -20,6 +20,10 @@ const SLICE_COLUMNS: usize = 32;
 const SLICED: usize = 1 << 18;
 /// Elements of a kernel, 256 KB, from which on one sample waits for them.
 const BANDED: usize = 1 << 16;
+/// Elements of a kernel that one task packs.
+const PACKED: usize = 1 << 17;
+/// Units from which on the products may be left to tiles: fewer leave most of one empty.
+const MULTIPLIED_UNITS: usize = 16;
 /// The fewest rows of the kernel in a task: fewer would read the batch again and again.
 const GRADIENT_ROWS: usize = 64;
 
@@ -31,6 +35,8 @@ pub struct Dense {
     widths: Vec<usize>,
     units: usize,
     activation: Activation,
+    /// How forward, the input's gradient and the whole-batch gradient are multiplied.
+    products: GemmAlgorithm,
     /// The columns that a band of a prediction computes; all where there are no bands.
     band: Option<Range<usize>>,
 }
@@ -52,6 +58,7 @@ impl Dense {
             widths: vec![inputs],
             units,
             activation: Activation::Linear,
+            products: GemmAlgorithm::F32,
             band: None,
         })
     }
@@ -73,9 +80,31 @@ impl Dense {
         })
     }
 
+    /// What is packed side by side: for forward columns of the kernel, then for the input's gradient those of its transpose.
+    fn packed_parts(&self) -> impl Iterator<Item = PackedPart> {
+        [false, true].into_iter().flat_map(move |transposed| {
+            self.parts().flat_map(move |rows| {
+                let (depth, columns) = match transposed {
+                    false => (rows.len(), self.units),
+                    true => (self.units, rows.len()),
+                };
+                let most = (PACKED / depth.max(1)).max(1);
+                let width = most.next_multiple_of(SLICE_COLUMNS);
+                (0..columns).step_by(width).map(move |first| PackedPart {
+                    rows: rows.clone(),
+                    transposed,
+                    depth,
+                    columns: first..columns.min(first + width),
+                })
+            })
+        })
+    }
+
     /// Length of the packed kernel of forward.
     fn forward_len(&self, lanes: usize) -> usize {
-        packed_len(self.inputs, self.units, lanes)
+        let lens = self.widths.iter();
+        lens.map(|&width| self.products.packed_len(width, self.units, lanes))
+            .sum()
     }
 
     fn kernel_len(&self) -> usize {
@@ -109,6 +138,23 @@ impl Dense {
     pub fn with_activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
+    }
+}
+
+/// Columns of B of one of the layer's products.
+struct PackedPart {
+    /// The rows of the kernel that it is made of.
+    rows: Range<usize>,
+    /// B is their transpose.
+    transposed: bool,
+    /// B's rows.
+    depth: usize,
+    columns: Range<usize>,
+}
+
+impl PackedPart {
+    fn len(&self, products: GemmAlgorithm, lanes: usize) -> usize {
+        products.packed_len(self.depth, self.columns.len(), lanes)
     }
 }
 
@@ -175,16 +221,19 @@ impl Op for Dense {
                 (width, units, samples),
             ]
         });
-        let scratch = products.map(|(m, n, k)| gemm_scratch_len(m, n, k, lanes));
-        let backward = self
-            .widths
-            .iter()
-            .map(|&width| packed_len(units, width, lanes));
+        let algorithm = self.products;
+        let scratch = products.map(|(m, n, k)| {
+            // A partial gradient is f32's in any case.
+            let own = algorithm.scratch_len(m, n, k, lanes);
+            own.max(gemm_scratch_len(m, n, k, lanes))
+        });
         let linear = self.activation == Activation::Linear;
         Needs {
             workspace: if linear { 0 } else { units },
             scratch: scratch.max().unwrap_or(0),
-            packed: self.forward_len(lanes) + backward.sum::<usize>(),
+            packed: (self.packed_parts())
+                .map(|part| part.len(algorithm, lanes))
+                .sum(),
             reads_inputs: true,
             reads_output: !linear,
             gradient_block: if self.is_whole_batch() {
@@ -194,6 +243,13 @@ impl Op for Dense {
             },
             ..Needs::default()
         }
+    }
+
+    fn products(&mut self) -> Option<(String, &mut GemmAlgorithm)> {
+        let (inputs, units) = (self.inputs, self.units);
+        let fills_tiles =
+            self.widths.len() == 1 && self.is_whole_batch() && units >= MULTIPLIED_UNITS;
+        fills_tiles.then(|| (format!("dense {inputs} to {units}"), &mut self.products))
     }
 
     fn absorb(&self, next: &dyn Op) -> Option<Box<dyn Op>> {
@@ -207,19 +263,22 @@ impl Op for Dense {
         })
     }
 
-    fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
-        let (units, lanes) = (self.units, kernels.lanes());
-        let (mut forward, mut backward) = packed.split_at_mut(self.forward_len(lanes));
-        for part in self.parts() {
-            let kernel = &parameters[part.start * units..part.end * units];
-            let width = part.len();
-            let (own, rest) = forward.split_at_mut(packed_len(width, units, lanes));
-            kernels.gemm_pack(width, units, rows(kernel, units), own);
-            forward = rest;
-            let (own, rest) = backward.split_at_mut(packed_len(units, width, lanes));
-            kernels.gemm_pack(units, width, transposed(kernel, units), own);
-            backward = rest;
-        }
+    fn packed_lens(&self, lanes: usize) -> Vec<usize> {
+        let parts = self.packed_parts();
+        parts.map(|part| part.len(self.products, lanes)).collect()
+    }
+
+    fn pack(&self, kernels: &'static Kernels, part: usize, parameters: &[f32], packed: &mut [f32]) {
+        let Some(part) = self.packed_parts().nth(part) else {
+            return;
+        };
+        let (units, first) = (self.units, part.columns.start);
+        let kernel = &parameters[part.rows.start * units..part.rows.end * units];
+        let b = match part.transposed {
+            false => rows(&kernel[first..], units),
+            true => transposed(&kernel[first * units..], units),
+        };
+        kernels.product_pack(self.products, part.depth, part.columns.len(), b, packed);
     }
 
     fn slices(&self) -> usize {
@@ -265,14 +324,16 @@ impl Op for Dense {
         let mut packed = call.packed;
         for (i, &width) in self.widths.iter().enumerate() {
             let last = i + 1 == self.widths.len();
-            let (own, rest) = packed.split_at(packed_len(width, units, call.kernels.lanes()));
+            let len = self.products.packed_len(width, units, call.kernels.lanes());
+            let (own, rest) = packed.split_at(len);
             packed = rest;
-            call.kernels.gemm_packed(
-                call.samples,
-                columns.len(),
-                width,
+            call.kernels.product(
+                self.products,
+                call.training,
+                (call.samples, columns.clone(), width),
                 rows(call.inputs[i], width),
-                &own[columns.start * width..],
+                call.slice > 0,
+                own,
                 &mut call.output[first..],
                 units,
                 i > 0,
@@ -320,18 +381,20 @@ impl Op for Dense {
         }
         let mut packed = &call.packed[self.forward_len(kernels.lanes())..];
         for (d_input, &width) in call.d_inputs.iter_mut().zip(&self.widths) {
-            let (own, rest) = packed.split_at(packed_len(units, width, kernels.lanes()));
+            let len = self.products.packed_len(units, width, kernels.lanes());
+            let (own, rest) = packed.split_at(len);
             packed = rest;
             let columns = self.slice(call.slice, width);
             if let Some(d_input) = d_input
                 && !columns.is_empty()
             {
-                kernels.gemm_packed(
-                    samples,
-                    columns.len(),
-                    units,
+                kernels.product(
+                    self.products,
+                    true,
+                    (samples, columns.clone(), units),
                     rows(d_output, units),
-                    &own[columns.start * units..],
+                    !is_first,
+                    own,
                     &mut d_input[columns.start..],
                     width,
                     false,
@@ -354,7 +417,7 @@ impl Op for Dense {
             samples += shard.samples;
         }
         let (d_output, packed) = gathered.split_at_mut(samples * units);
-        kernels.gemm_pack(samples, units, rows(d_output, units), packed);
+        kernels.product_pack(self.products, samples, units, rows(d_output, units), packed);
     }
 
     /// The kernel with the bias as its last row; a block is whole rows. The samples are the products' inner extent: all of
@@ -391,11 +454,12 @@ impl Op for Dense {
         }
         let (x, scratch) = scratch.split_at_mut(samples * stride);
         let (d_output, packed) = gathered.split_at(samples * units);
-        kernels.gemm_packed(
-            width,
-            units,
-            samples,
+        kernels.product(
+            self.products,
+            true,
+            (width, 0..units, samples),
             transposed(x, stride),
+            false,
             packed,
             d_kernel,
             units,
@@ -410,10 +474,10 @@ impl Op for Dense {
     }
 
     fn batch_gradient_needs(&self, samples: usize, lanes: usize) -> (usize, usize) {
-        let (rows, units) = (self.block_rows(), self.units);
+        let (rows, units, products) = (self.block_rows(), self.units, self.products);
         (
-            samples * units + packed_len(samples, units, lanes),
-            samples * sample_stride(rows) + gemm_scratch_len(rows, units, samples, lanes),
+            samples * units + products.packed_len(samples, units, lanes),
+            samples * sample_stride(rows) + products.scratch_len(rows, units, samples, lanes),
         )
     }
 
@@ -453,14 +517,30 @@ mod tests {
             (300, 110, 5),
         ] {
             let input = Shape::from([inputs]);
-            let plain = Dense::new(&input, units).unwrap();
-            let relu = Activate::new(Activation::Relu, &plain.output_shape());
-            check::op(
-                &*plain.absorb(&relu).unwrap(),
-                std::slice::from_ref(&input),
-                samples,
-            );
-            check::op(&plain, &[input], samples);
+            for products in [GemmAlgorithm::F32, GemmAlgorithm::Bf16x6] {
+                let mut plain = Dense::new(&input, units).unwrap();
+                plain.products = products;
+                let relu = Activate::new(Activation::Relu, &plain.output_shape());
+                let fused = plain.absorb(&relu).unwrap();
+                check::op(&*fused, std::slice::from_ref(&input), samples);
+                check::op(&plain, std::slice::from_ref(&input), samples);
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_the_packed_kernel_are_the_whole_one() {
+        for (inputs, units) in [(1, 1), (200_000, 2), (300, 900), (1280, 1024)] {
+            let mut dense = Dense::new(&Shape::from([inputs]), units).unwrap();
+            for &products in GemmAlgorithm::ALL {
+                dense.products = products;
+                for lanes in [4, 8, 16] {
+                    let both = [(inputs, units), (units, inputs)];
+                    let whole = both.map(|(k, n)| products.packed_len(k, n, lanes));
+                    let parts = dense.packed_lens(lanes);
+                    assert_eq!(parts.iter().sum::<usize>(), whole.iter().sum::<usize>());
+                }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::op::{Backward, Band, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::{Kernels, LstmShape, reference};
+use sonograd_kernels::{GemmAlgorithm, Kernels, LstmShape, reference};
 use std::ops::Range;
 
 /// Weights, 64 KB, from which on they leave the first-level cache between two steps, and a step is more than its bands' overhead.
@@ -36,6 +36,7 @@ impl Lstm {
                 inputs,
                 units,
                 sequences,
+                products: GemmAlgorithm::F32,
             },
             band: None,
         })
@@ -89,17 +90,27 @@ impl Op for Lstm {
         let shape = &self.shape;
         Needs {
             workspace: shape.workspace_len(lanes),
-            scratch: (1..=samples)
-                .map(|rows| shape.backward_scratch_len(rows, lanes))
-                .max()
-                .unwrap_or(0),
+            scratch: shape
+                .forward_scratch_len(samples, lanes)
+                .max(shape.backward_scratch_len(samples, lanes)),
             packed: shape.packed_len(lanes),
             reads_inputs: true,
             ..Needs::default()
         }
     }
 
-    fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
+    fn products(&mut self) -> Option<(String, &mut GemmAlgorithm)> {
+        let LstmShape {
+            steps,
+            inputs,
+            units,
+            ..
+        } = self.shape;
+        let sizes = format!("lstm {steps} x {inputs} to {units}");
+        Some((sizes, &mut self.shape.products))
+    }
+
+    fn pack(&self, kernels: &'static Kernels, _: usize, parameters: &[f32], packed: &mut [f32]) {
         let (kernel, recurrent) = self.kernel_lens();
         let (kernel, rest) = parameters.split_at(kernel);
         kernels.lstm_pack(self.shape, kernel, &rest[..recurrent], packed);
@@ -112,9 +123,11 @@ impl Op for Lstm {
             inputs,
             units,
             sequences,
+            ..
         } = self.shape;
         let width = units.div_ceil(count).next_multiple_of(BAND_UNITS);
-        if width >= units || !sequences || 4 * units * (inputs + units) < BANDED {
+        let worth = width < units && 4 * units * (inputs + units) >= BANDED;
+        if !worth || !sequences || self.shape.uses_tiles(1) {
             return Vec::new();
         }
         (0..units)
@@ -152,6 +165,19 @@ impl Op for Lstm {
                 bias,
                 &mut call.scratch[..band.len()],
                 call.output,
+            );
+        }
+        if self.shape.uses_tiles(call.samples) {
+            return call.kernels.lstm_forward_tiles(
+                self.shape,
+                call.samples,
+                call.training,
+                call.inputs[0],
+                call.packed,
+                bias,
+                call.output,
+                call.workspace,
+                call.scratch,
             );
         }
         // A row alone has its input product done ahead, in the gates' place.
@@ -199,7 +225,7 @@ impl Op for Lstm {
             recurrent_kernel: recurrent_kernel.to_vec(),
             bias: bias.to_vec(),
         };
-        reference::lstm_forward(self.shape, samples, inputs[0], &weights).output
+        reference::lstm_forward(self.shape, samples, inputs[0], &weights, |x| x).output
     }
 }
 
@@ -215,11 +241,11 @@ mod tests {
         {
             for sequences in [true, false] {
                 let input = Shape::from([steps, inputs]);
-                check::op(
-                    &Lstm::new(&input, units, sequences).unwrap(),
-                    &[input],
-                    samples,
-                );
+                for products in [GemmAlgorithm::F32, GemmAlgorithm::Bf16x6] {
+                    let mut lstm = Lstm::new(&input, units, sequences).unwrap();
+                    lstm.shape.products = products;
+                    check::op(&lstm, std::slice::from_ref(&input), samples);
+                }
             }
         }
     }

@@ -155,9 +155,10 @@ impl Op for NormConv2d {
         }))
     }
 
-    fn pack(&self, kernels: &'static Kernels, parameters: &[f32], packed: &mut [f32]) {
+    fn pack(&self, kernels: &'static Kernels, _: usize, parameters: &[f32], packed: &mut [f32]) {
         let backward = self.packed(packed).backward;
-        self.conv.pack(kernels, self.split(parameters).1, backward);
+        self.conv
+            .pack(kernels, 0, self.split(parameters).1, backward);
     }
 
     fn fold(

@@ -112,6 +112,9 @@ pub struct Recipe {
     /// How each convolution was computed, by its layer's path.
     #[serde(default)]
     pub convolutions: BTreeMap<String, String>,
+    /// How each wide dense layer's and LSTM's products were multiplied, by its path.
+    #[serde(default)]
+    pub products: BTreeMap<String, String>,
 }
 
 /// A finished run.
@@ -211,6 +214,7 @@ pub fn run_on(
         isa: options.compute.isa.to_string(),
         precision: options.compute.precision.to_string(),
         convolutions: executor.convolutions(),
+        products: executor.products(),
     };
     let model_file = ModelFile::of(
         &executor,

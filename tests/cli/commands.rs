@@ -267,6 +267,33 @@ fn tuned_convolutions_are_used_until_they_are_forgotten() {
 }
 
 #[test]
+fn products_are_multiplied_as_they_are_asked_for() {
+    let place = Place::with_music();
+    let line = "train cnn-rnn --data music --validation 0.5 --epochs 1 --batch-size 8";
+    let lstms = |out: &str, more: &str| {
+        place.run(&format!("{line} --out {out} {more}")).done();
+        let run: Value = serde_json::from_slice(&place.read(&format!("{out}/run.json"))).unwrap();
+        let products = run["recipe"]["products"].as_object().unwrap().clone();
+        assert!(products.keys().eq(["lstm1", "lstm2"]), "{products:?}");
+        ["lstm1", "lstm2"].map(|layer| products[layer].as_str().unwrap().to_owned())
+    };
+    assert_eq!(lstms("rule", ""), ["f32", "f32"]);
+    assert_eq!(lstms("bf16", "--precision bf16"), ["bf16", "bf16"]);
+    // What was tuned goes before the rule.
+    place.run("tune cnn-rnn --seconds 0.001").done();
+    let mut file: Value = serde_json::from_slice(&place.read("cache/tuned.json")).unwrap();
+    let isa = file["choices"].as_object().unwrap().keys().next().cloned();
+    let choices = &mut file["products"][isa.as_deref().unwrap()]["f32"];
+    choices["lstm 18 x 6 to 128"] = "bf16x6".into();
+    choices["lstm 18 x 128 to 32"] = "f32".into();
+    place.file("cache/tuned.json", file.to_string());
+    assert_eq!(lstms("tuned", ""), ["bf16x6", "f32"]);
+    assert_eq!(lstms("again", ""), ["bf16x6", "f32"]);
+    assert!(place.read("tuned/model.safetensors") == place.read("again/model.safetensors"));
+    assert!(place.read("tuned/model.safetensors") != place.read("rule/model.safetensors"));
+}
+
+#[test]
 fn a_model_is_used_in_the_precision_that_it_was_trained_in() {
     let place = Place::with_music();
     let line = "train efficient --width 0.5 --data music --validation 0.5 --epochs 1 --batch-size 4 --json";

@@ -78,6 +78,9 @@ fn an_unknown_convolution_algorithm_is_refused() {
     let mut command = place.command("verify");
     let output = command.env("SONOGRAD_CONV", "strassen").output().unwrap();
     crate::support::Said::of(&output).refused(2, &["SONOGRAD_CONV", "'strassen'", "im2col"]);
+    let mut command = place.command("verify");
+    let output = command.env("SONOGRAD_GEMM", "f16").output().unwrap();
+    crate::support::Said::of(&output).refused(2, &["SONOGRAD_GEMM", "'f16'", "bf16x6"]);
 }
 
 #[test]

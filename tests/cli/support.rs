@@ -126,7 +126,8 @@ impl Place {
             .current_dir(self.0.path())
             .env("SONOGRAD_CACHE", self.path("cache"))
             .env_remove("SONOGRAD_ISA")
-            .env_remove("SONOGRAD_CONV");
+            .env_remove("SONOGRAD_CONV")
+            .env_remove("SONOGRAD_GEMM");
         command
     }
 

@@ -1,7 +1,7 @@
 //! Kernels without an operation between: normalisation, LSTM, optimisers, clipping.
 
 use crate::cases::{Case, of};
-use sonograd_kernels::{Kernels, LstmShape};
+use sonograd_kernels::{GemmAlgorithm, Kernels, LstmShape};
 
 #[test]
 fn batch_norm() {
@@ -88,6 +88,7 @@ fn lstm() {
             inputs,
             units: case.number("units") as usize,
             sequences: case.attributes["return_sequences"].as_bool().unwrap(),
+            products: GemmAlgorithm::F32,
         };
         for kernels in Kernels::available() {
             let lanes = kernels.lanes();

@@ -5,7 +5,7 @@ use sonograd::io::TensorFile;
 use sonograd::io::reference::Reference;
 use sonograd::models::Model;
 use sonograd::verify::{Differences, TOLERANCE, verify};
-use sonograd_kernels::{Compute, ConvAlgorithm, Isa};
+use sonograd_kernels::{Compute, ConvAlgorithm, GemmAlgorithm, Isa};
 use std::path::Path;
 
 /// Instruction sets that must be here, as `SONOGRAD_REQUIRE_ISA` lists them.
@@ -49,14 +49,18 @@ fn every_model_is_keras_in_bf16_parts() {
     let sets = [Isa::Portable, Isa::Emulated512, Isa::best()];
     for (model, isa) in Model::ALL.iter().zip(sets.into_iter().cycle()) {
         let reference = Reference::read(&fixture(&format!("{model}.safetensors"))).unwrap();
-        for algorithm in [ConvAlgorithm::Bf16x6, ConvAlgorithm::Bf16x6x3] {
+        for (convolution, product) in [
+            (ConvAlgorithm::Bf16x6, GemmAlgorithm::Bf16x6),
+            (ConvAlgorithm::Bf16x6x3, GemmAlgorithm::Bf16x6x3),
+        ] {
             let compute = Compute {
-                convolution: Some(algorithm),
+                convolution: Some(convolution),
+                product: Some(product),
                 ..isa.into()
             };
             let verdict = verify(&reference, &compute).unwrap();
             println!("{verdict:?}");
-            assert!(verdict.pass, "{algorithm}: {verdict:?}");
+            assert!(verdict.pass, "{convolution}: {verdict:?}");
         }
     }
 }

@@ -30,7 +30,7 @@ fn run(
     let (mut workspace, mut scratch) = (nan(needs.workspace * samples), nan(needs.scratch));
     let mut codes = vec![0xAB; needs.codes * samples];
     let (random, inputs) = (RandomKey::default(), [input]);
-    op.pack(kernels, parameters, &mut packed);
+    op.pack_all(kernels, parameters, &mut packed);
     op.forward(&mut Forward {
         slice: 0,
         kernels,

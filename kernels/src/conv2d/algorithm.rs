@@ -2,6 +2,8 @@
 
 use super::winograd::{self, Form};
 use super::{ConvBlock, few_filters};
+use crate::gemm::GemmAlgorithm;
+use crate::named;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,6 +28,10 @@ pub enum ConvAlgorithm {
     Bf16x6x3,
     /// The windows as rows of a matrix (im2col), and the products by this crate's packed GEMM.
     Im2colGemm,
+    /// The same matrix, and the products of values rounded to bf16, also those of the gradients.
+    Im2colBf16,
+    /// The same with three parts: no less exact than f32.
+    Im2colBf16x6,
     /// The same matrix, and the products by the crate `matrixmultiply`: for comparison.
     Im2colMatrixmultiply,
     /// Plain loops: for comparison.
@@ -42,6 +48,8 @@ impl ConvAlgorithm {
         ConvAlgorithm::Bf16x6,
         ConvAlgorithm::Bf16x6x3,
         ConvAlgorithm::Im2colGemm,
+        ConvAlgorithm::Im2colBf16,
+        ConvAlgorithm::Im2colBf16x6,
         ConvAlgorithm::Im2colMatrixmultiply,
         ConvAlgorithm::Naive,
     ];
@@ -56,12 +64,14 @@ impl ConvAlgorithm {
             ConvAlgorithm::Bf16x6 => "bf16x6",
             ConvAlgorithm::Bf16x6x3 => "bf16x6x3",
             ConvAlgorithm::Im2colGemm => "im2col",
+            ConvAlgorithm::Im2colBf16 => "im2col-bf16",
+            ConvAlgorithm::Im2colBf16x6 => "im2col-bf16x6",
             ConvAlgorithm::Im2colMatrixmultiply => "matrixmultiply",
             ConvAlgorithm::Naive => "naive",
         }
     }
 
-    /// The bf16 parts that forward cuts each value into in training, or `None` where it multiplies f32.
+    /// The bf16 parts that the fused forward pass cuts each value into in training, or `None` where it multiplies f32.
     pub fn bf16_parts(self) -> Option<usize> {
         match self {
             ConvAlgorithm::Bf16 => Some(1),
@@ -79,6 +89,16 @@ impl ConvAlgorithm {
         }
     }
 
+    /// How the matrix of windows is multiplied, or `None` where there is no such matrix or not by this crate.
+    pub fn products(self) -> Option<GemmAlgorithm> {
+        match self {
+            ConvAlgorithm::Im2colGemm => Some(GemmAlgorithm::F32),
+            ConvAlgorithm::Im2colBf16 => Some(GemmAlgorithm::Bf16),
+            ConvAlgorithm::Im2colBf16x6 => Some(GemmAlgorithm::Bf16x6),
+            _ => None,
+        }
+    }
+
     /// True for the fused kernels, whatever forward multiplies: they share the backward pass.
     pub(super) fn skips_what_pools_threw_away(self) -> bool {
         matches!(self, ConvAlgorithm::Direct | ConvAlgorithm::Winograd)
@@ -91,14 +111,7 @@ impl ConvAlgorithm {
     /// # Errors
     /// A message where the variable names no algorithm.
     pub fn from_environment() -> Result<Option<ConvAlgorithm>, String> {
-        match std::env::var_os("SONOGRAD_CONV") {
-            Some(name) if !name.is_empty() => name
-                .to_string_lossy()
-                .parse()
-                .map(Some)
-                .map_err(|reason| format!("SONOGRAD_CONV: {reason}")),
-            _ => Ok(None),
-        }
+        named::from_environment("SONOGRAD_CONV")
     }
 
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
@@ -152,12 +165,7 @@ impl FromStr for ConvAlgorithm {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().copied().find(|each| each.name() == name);
-        found.ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|each| each.name()).collect();
-            let names = names.join(", ");
-            format!("unknown convolution algorithm '{name}': one of {names}")
-        })
+        named::parse("convolution algorithm", name, Self::ALL)
     }
 }
 
@@ -173,7 +181,7 @@ mod tests {
         let error = "strassen".parse::<ConvAlgorithm>().unwrap_err();
         assert_eq!(
             error,
-            "unknown convolution algorithm 'strassen': one of direct, winograd, bf16, bf16x3, bf16x6, bf16x6x3, im2col, matrixmultiply, naive"
+            "unknown convolution algorithm 'strassen': one of direct, winograd, bf16, bf16x3, bf16x6, bf16x6x3, im2col, im2col-bf16, im2col-bf16x6, matrixmultiply, naive"
         );
     }
 }

@@ -10,13 +10,10 @@
 //!     pool and activate the map's rows
 //! ```
 //! A pixel of a plane is 64 bytes, a row of a tile, and the taps of 32 pixels in a row are 32 pixels in a row: the image is
-//! multiplied where it stands. With n parts the products whose parts' numbers add up to less than n are taken, the smallest
-//! ones first. A value and its first part differ by 2^-8 at most, by 2^-17 with the second, by nothing with the third; with
-//! the products left out, the sum errs by at most 2^-7 of its magnitude with one part, 2^-15 with two, and 2^-24 with three,
-//! which is half a unit of f32's last place (Henry, Tang, Heinecke: Leveraging the bfloat16 artificial
-//! intelligence datatype for higher-precision computations, 2019).
+//! multiplied where it stands.
 
 use super::{Conv2dShape, ConvBlock, Sections, pad_bias};
+use crate::parts::{cut_values, parts_of, products};
 use crate::pool::{Bias, PoolShape, Rows, pool_row};
 use crate::simd::Simd;
 use crate::tiles::{B_LEN, COLUMNS, DEPTH, ROWS, Session, Step, b_index};
@@ -71,39 +68,11 @@ impl Layout {
     }
 }
 
-/// Which part of the image meets which of the kernel, the smallest products first.
-fn products(parts: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..parts)
-        .rev()
-        .flat_map(|sum| (0..=sum).map(move |x| (x, sum - x)))
-}
-
 /// f32 values of the kernel's parts.
 pub(super) fn packed_len(conv: &Conv2dShape, parts: usize) -> usize {
     let taps = conv.kernel_height * conv.kernel_width;
     let planes = conv.in_channels.div_ceil(DEPTH);
     conv.out_channels.div_ceil(COLUMNS) * parts * planes * taps * (B_LEN / 2)
-}
-
-/// Cuts `x` into `N` bf16 values whose sum it is but for the last one's rounding.
-///
-/// Rounds half to even. An infinite or nearly infinite value becomes NaN where there is more than one part.
-#[inline(always)]
-fn parts_of<const N: usize>(x: f32) -> [u16; N] {
-    let (mut rest, mut parts) = (x, [0; N]);
-    for part in &mut parts {
-        let bits = rest.to_bits();
-        let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1));
-        // A NaN stays one: rounding could carry it over into the sign.
-        let kept = if rest.is_nan() {
-            bits | 0x40_0000
-        } else {
-            rounded
-        } & 0xFFFF_0000;
-        *part = (kept >> 16) as u16;
-        rest -= f32::from_bits(kept);
-    }
-    parts
 }
 
 /// Writes the parts of an HWIO kernel: `[block of filters][part][plane][ky, kx][tile]`, zeros where there is no channel.
@@ -334,73 +303,12 @@ unsafe fn cut<const N: usize>(
                     let set_len = layout.planes * plane_len;
                     // A length that the compiler knows becomes straight vector code.
                     if channels == DEPTH {
-                        cut_pixel::<N>(DEPTH, from, to, set_len);
+                        cut_values::<N>(DEPTH, from, to, set_len);
                     } else {
-                        cut_pixel::<N>(channels, from, to, set_len);
+                        cut_values::<N>(channels, from, to, set_len);
                     }
                 }
             }
         }
-    }
-}
-
-/// # Safety
-/// `from` may be read for the channels, `to` written for as many at every part's distance.
-#[inline(always)]
-unsafe fn cut_pixel<const N: usize>(
-    channels: usize,
-    from: *const f32,
-    to: *mut u16,
-    set_len: usize,
-) {
-    for c in 0..channels {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let parts = parts_of::<N>(*from.add(c));
-            for (part, value) in parts.into_iter().enumerate() {
-                to.add(part * set_len + c).write(value);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{parts_of, products};
-
-    #[test]
-    fn parts_add_up() {
-        let sum = |parts: &[u16]| -> f32 {
-            parts
-                .iter()
-                .map(|&part| f32::from_bits(u32::from(part) << 16))
-                .sum()
-        };
-        let mut x = 1.0e-20_f32;
-        while x < 1.0e20 {
-            for value in [x, -x] {
-                let error = |parts: &[u16]| f64::from((sum(parts) - value) / value).abs();
-                assert!(error(&parts_of::<1>(value)) <= f64::powi(2.0, -8));
-                assert!(error(&parts_of::<2>(value)) <= f64::powi(2.0, -17));
-                assert_eq!(sum(&parts_of::<3>(value)), value);
-            }
-            x *= 1.037;
-        }
-        // Halves to even, zeros, and what is no number.
-        assert_eq!(parts_of::<1>(f32::from_bits(0x3F80_8000)), [0x3F80]);
-        assert_eq!(parts_of::<1>(f32::from_bits(0x3F81_8000)), [0x3F82]);
-        assert_eq!(parts_of::<2>(0.0), [0, 0]);
-        assert!(
-            f32::from_bits(u32::from(parts_of::<1>(f32::from_bits(0x7FFF_FFFF))[0]) << 16).is_nan()
-        );
-        assert_eq!(parts_of::<1>(f32::INFINITY), [0x7F80]);
-    }
-
-    #[test]
-    fn small_products_come_first() {
-        let list = |parts| products(parts).collect::<Vec<_>>();
-        assert_eq!(list(1), [(0, 0)]);
-        assert_eq!(list(2), [(0, 1), (1, 0), (0, 0)]);
-        assert_eq!(list(3), [(0, 2), (1, 1), (2, 0), (0, 1), (1, 0), (0, 0)]);
     }
 }

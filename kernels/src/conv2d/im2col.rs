@@ -15,7 +15,7 @@
 
 use super::{Conv2dShape, ConvAlgorithm};
 use crate::activation::Activation;
-use crate::gemm::{Matrix, gemm_scratch_len, matrixmultiply_gemm, packed_len};
+use crate::gemm::{GemmAlgorithm, Matrix, matrixmultiply_gemm};
 use crate::table::Kernels;
 
 /// Values of the windows that one product reads: 256 KB, half of a small L2.
@@ -71,11 +71,17 @@ impl Cut {
     }
 
     /// Values of scratch that the products ask for.
-    pub(super) fn gemm_len(&self, conv: &Conv2dShape, lanes: usize) -> usize {
+    pub(super) fn gemm_len(
+        &self,
+        conv: &Conv2dShape,
+        products: GemmAlgorithm,
+        lanes: usize,
+    ) -> usize {
         let (m, n, k) = (self.rows, conv.out_channels, conv.window_len());
-        gemm_scratch_len(m, n, k, lanes)
-            .max(gemm_scratch_len(k, n, m, lanes))
-            .max(gemm_scratch_len(m, k, n, lanes))
+        products
+            .scratch_len(m, n, k, lanes)
+            .max(products.scratch_len(m, k, n, lanes))
+            .max(products.unpacked_scratch_len(k, n, m, lanes))
     }
 
     /// Rows `first..first + rows` of the matrix of windows.
@@ -144,21 +150,32 @@ impl Conv2dShape {
 }
 
 /// Values of the packed kernel: as it is for forward, transposed for the input's gradient.
-pub(super) fn packed_kernel_len(conv: &Conv2dShape, lanes: usize) -> usize {
+pub(super) fn packed_kernel_len(
+    conv: &Conv2dShape,
+    products: GemmAlgorithm,
+    lanes: usize,
+) -> usize {
     let (depth, filters) = (conv.window_len(), conv.out_channels);
-    packed_len(depth, filters, lanes) + packed_len(filters, depth, lanes)
+    products.packed_len(depth, filters, lanes) + products.packed_len(filters, depth, lanes)
 }
 
-/// Packs the kernel for this crate's GEMM.
-pub(super) fn pack(kernels: &Kernels, conv: &Conv2dShape, kernel: &[f32], packed: &mut [f32]) {
+/// Packs the kernel for this crate's products.
+pub(super) fn pack(
+    kernels: &Kernels,
+    conv: &Conv2dShape,
+    products: GemmAlgorithm,
+    kernel: &[f32],
+    packed: &mut [f32],
+) {
     let (depth, filters) = (conv.window_len(), conv.out_channels);
     let kernel = Matrix::row_major(kernel, filters);
-    let (forward, transposed) = packed.split_at_mut(packed_len(depth, filters, kernels.lanes()));
-    kernels.gemm_pack(depth, filters, kernel, forward);
-    kernels.gemm_pack(filters, depth, kernel.transposed(), transposed);
+    let len = products.packed_len(depth, filters, kernels.lanes());
+    let (forward, transposed) = packed.split_at_mut(len);
+    kernels.product_pack(products, depth, filters, kernel, forward);
+    kernels.product_pack(products, filters, depth, kernel.transposed(), transposed);
 }
 
-/// `map` = convolution + bias, and by this crate's GEMM the activation, of up to `cut.samples` samples.
+/// `map` = convolution + bias, and by this crate's products the activation, of up to `cut.samples` samples.
 pub(super) fn forward(
     kernels: &Kernels,
     algorithm: ConvAlgorithm,
@@ -176,13 +193,15 @@ pub(super) fn forward(
     for (block, map) in map.chunks_mut(cut.rows * filters).enumerate() {
         let rows = map.len() / filters;
         let a = cut.windows(conv, input, block * cut.rows, rows, windows);
-        if algorithm == ConvAlgorithm::Im2colGemm {
-            kernels.gemm_packed(
-                rows,
-                filters,
-                depth,
+        if let Some(products) = algorithm.products() {
+            // Without a pool nothing tells training from prediction.
+            kernels.product(
+                products,
+                true,
+                (rows, 0..filters, depth),
                 a,
-                &packed[..packed_len(depth, filters, kernels.lanes())],
+                false,
+                packed,
                 map,
                 filters,
                 false,
@@ -216,7 +235,7 @@ pub(super) fn backward(
     scratch: &mut [f32],
 ) {
     let (depth, filters, lanes) = (conv.window_len(), conv.out_channels, kernels.lanes());
-    let own = algorithm == ConvAlgorithm::Im2colGemm;
+    let own = algorithm.products();
     if let Some(d_input) = &mut d_input {
         d_input.fill(0.0);
     }
@@ -225,9 +244,9 @@ pub(super) fn backward(
         let add = accumulate || block > 0;
         let d_map = Matrix::row_major(d_map, filters);
         let a = cut.windows(conv, input, first, rows, windows).transposed();
-        if own {
-            kernels.gemm(
-                depth, filters, rows, a, d_map, d_kernel, filters, add, scratch,
+        if let Some(products) = own {
+            kernels.product_unpacked(
+                products, depth, filters, rows, a, d_map, d_kernel, filters, add, scratch,
             );
         } else {
             matrixmultiply_gemm(depth, filters, rows, a, d_map, d_kernel, filters, add);
@@ -235,13 +254,14 @@ pub(super) fn backward(
         let Some(d_input) = &mut d_input else {
             continue;
         };
-        if own {
-            let transposed = &packed[packed_len(depth, filters, lanes)..];
-            kernels.gemm_packed(
-                rows,
-                depth,
-                filters,
+        if let Some(products) = own {
+            let transposed = &packed[products.packed_len(depth, filters, lanes)..];
+            kernels.product(
+                products,
+                true,
+                (rows, 0..depth, filters),
                 d_map,
+                false,
                 transposed,
                 d_windows,
                 depth,

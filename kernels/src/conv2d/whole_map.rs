@@ -31,7 +31,7 @@ impl Parts {
             windows: if products { cut.windows_len(conv) } else { 0 },
             d_windows: if products { cut.d_windows_len(conv) } else { 0 },
             gemm: if products {
-                cut.gemm_len(conv, lanes)
+                cut.gemm_len(conv, algorithm.products().unwrap_or_default(), lanes)
             } else {
                 0
             },
@@ -92,7 +92,7 @@ pub(super) fn forward(
     } else {
         bias
     };
-    let activated = algorithm == ConvAlgorithm::Im2colGemm && block.pool.is_none();
+    let activated = algorithm.products().is_some() && block.pool.is_none();
     let in_product = match activated {
         true => block.activation,
         false => Activation::Linear,

@@ -206,7 +206,13 @@ pub(crate) unsafe fn finish<S: Simd>(s: S, rows: usize, o: Operands, activation:
 }
 
 #[inline(always)]
-fn activate<S: Simd>(s: S, activation: Activation, zero: S::F, slope: S::F, x: S::F) -> S::F {
+pub(super) fn activate<S: Simd>(
+    s: S,
+    activation: Activation,
+    zero: S::F,
+    slope: S::F,
+    x: S::F,
+) -> S::F {
     match activation {
         Activation::Linear => x,
         // This order keeps NaN.

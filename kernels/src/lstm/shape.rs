@@ -1,6 +1,6 @@
 //! The sizes of a layer, and what its buffers have to hold.
 
-use crate::gemm::{gemm_scratch_len, packed_len};
+use crate::gemm::GemmAlgorithm;
 
 /// The sizes of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct LstmShape {
     pub units: usize,
     /// True where the output is every h_t, false where it is the last (Keras' `return_sequences`).
     pub sequences: bool,
+    /// How rows of products are multiplied.
+    pub products: GemmAlgorithm,
 }
 
 impl LstmShape {
@@ -25,15 +27,36 @@ impl LstmShape {
         self.units.div_ceil(lanes) * (self.inputs + self.units) * 4 * lanes
     }
 
-    pub(super) fn recurrent_len(&self, lanes: usize) -> usize {
-        packed_len(self.gates(), self.units, lanes)
+    /// The lengths of the packed weights' parts: for the forward pass, U^T, W^T, and where the products are not f32's W and U.
+    pub(super) fn packed_lens(&self, lanes: usize) -> [usize; 5] {
+        let (gates, products) = (self.gates(), self.products);
+        let forward = |k| match products {
+            GemmAlgorithm::F32 => 0,
+            _ => products.packed_len(k, gates, lanes),
+        };
+        [
+            self.forward_len(lanes),
+            products.packed_len(gates, self.units, lanes),
+            products.packed_len(gates, self.inputs, lanes),
+            forward(self.inputs),
+            forward(self.units),
+        ]
     }
 
-    /// Length of the packed weights: for the forward pass, then U^T, then W^T.
+    /// Length of the packed weights.
     pub fn packed_len(&self, lanes: usize) -> usize {
-        self.forward_len(lanes)
-            + self.recurrent_len(lanes)
-            + packed_len(self.gates(), self.inputs, lanes)
+        self.packed_lens(lanes).iter().sum()
+    }
+
+    /// True where the products of so many rows are left to tiles: [`Kernels::lstm_forward_tiles`](crate::Kernels::lstm_forward_tiles)
+    /// then, in place of [`Kernels::lstm_forward`](crate::Kernels::lstm_forward). A row alone is exact and faster without, but for
+    /// [`GemmAlgorithm::Bf16`], whose rows shall not differ by their number.
+    pub fn uses_tiles(&self, rows: usize) -> bool {
+        match self.products {
+            GemmAlgorithm::F32 => false,
+            GemmAlgorithm::Bf16 => true,
+            GemmAlgorithm::Bf16x6 | GemmAlgorithm::Bf16x6x3 => rows > 1,
+        }
     }
 
     /// Values a row that the forward pass keeps for the backward pass: gates, cells and the state before each step. The
@@ -53,16 +76,31 @@ impl LstmShape {
         self.units * if self.sequences { self.steps } else { 1 }
     }
 
+    /// Scratch of the forward pass where it is left to tiles, see [`uses_tiles`](Self::uses_tiles).
+    pub fn forward_scratch_len(&self, rows: usize, lanes: usize) -> usize {
+        let (gates, products) = (self.gates(), self.products);
+        let inputs = products.scratch_len(rows * self.steps, gates, self.inputs, lanes);
+        inputs.max(products.scratch_len(rows, gates, self.units, lanes))
+    }
+
     /// Scratch of the backward pass: d h and d c of a step, and that of its products.
     pub fn backward_scratch_len(&self, rows: usize, lanes: usize) -> usize {
-        let (gates, all) = (self.gates(), rows * self.steps);
-        let products = [
-            gemm_scratch_len(rows, self.units, gates, lanes),
-            gemm_scratch_len(self.inputs, gates, all, lanes),
-            gemm_scratch_len(self.units, gates, all, lanes),
-            gemm_scratch_len(all, self.inputs, gates, lanes),
+        let (gates, all, products) = (self.gates(), rows * self.steps, self.products);
+        let scratch = [
+            products.scratch_len(rows, self.units, gates, lanes),
+            self.gates_len(all, lanes) + products.scratch_len(self.inputs, gates, all, lanes),
+            self.gates_len(all, lanes) + products.scratch_len(self.units, gates, all, lanes),
+            products.scratch_len(all, self.inputs, gates, lanes),
         ];
-        2 * rows * self.units + products.into_iter().max().unwrap_or(0)
+        2 * rows * self.units + scratch.into_iter().max().unwrap_or(0)
+    }
+
+    /// Length of the gates' gradients of `all` rows and steps, packed for both weights' products; f32's pack for themselves.
+    pub(super) fn gates_len(&self, all: usize, lanes: usize) -> usize {
+        match self.products {
+            GemmAlgorithm::F32 => 0,
+            products => products.packed_len(all, self.gates(), lanes),
+        }
     }
 
     /// # Panics

@@ -39,18 +39,20 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// All steps of `rows` rows; `input` is [rows, steps, inputs].
+/// All steps of `rows` rows; `input` is [rows, steps, inputs]. A matrix product reads its factors by `factor`: as they are, or rounded.
 pub fn lstm_forward(
     shape: LstmShape,
     rows: usize,
     input: &[f64],
     weights: &LstmWeights,
+    factor: fn(f64) -> f64,
 ) -> LstmTrace {
     let LstmShape {
         steps,
         inputs,
         units,
         sequences,
+        ..
     } = shape;
     let mut gates = vec![0.0; rows * steps * 4 * units];
     let mut cells = vec![0.0; rows * steps * units];
@@ -62,12 +64,13 @@ pub fn lstm_forward(
             for column in 0..4 * units {
                 let mut z = weights.bias[column];
                 for k in 0..inputs {
-                    z += input[at * inputs + k] * weights.kernel[k * 4 * units + column];
+                    let w = weights.kernel[k * 4 * units + column];
+                    z += factor(input[at * inputs + k]) * factor(w);
                 }
                 if step > 0 {
                     for k in 0..units {
                         let u = weights.recurrent_kernel[k * 4 * units + column];
-                        z += states[(at - 1) * units + k] * u;
+                        z += factor(states[(at - 1) * units + k]) * factor(u);
                     }
                 }
                 let is_candidate = column / units == 2;
@@ -97,7 +100,7 @@ pub fn lstm_forward(
     }
 }
 
-/// Back-propagation through time of `sum(output * d_output)`.
+/// Back-propagation through time of `sum(output * d_output)`, with the factors of [`lstm_forward`].
 pub fn lstm_backward(
     shape: LstmShape,
     rows: usize,
@@ -105,12 +108,14 @@ pub fn lstm_backward(
     weights: &LstmWeights,
     trace: &LstmTrace,
     d_output: &[f64],
+    factor: fn(f64) -> f64,
 ) -> LstmGradients {
     let LstmShape {
         steps,
         inputs,
         units,
         sequences,
+        ..
     } = shape;
     let mut d = LstmGradients {
         input: vec![0.0; input.len()],
@@ -149,18 +154,19 @@ pub fn lstm_backward(
             d_state.fill(0.0);
             for column in 0..4 * units {
                 d.weights.bias[column] += dz[column];
+                let dz = factor(dz[column]);
                 for k in 0..inputs {
                     let weight = k * 4 * units + column;
-                    d.weights.kernel[weight] += input[at * inputs + k] * dz[column];
-                    d.input[at * inputs + k] += weights.kernel[weight] * dz[column];
+                    d.weights.kernel[weight] += factor(input[at * inputs + k]) * dz;
+                    d.input[at * inputs + k] += factor(weights.kernel[weight]) * dz;
                 }
                 for k in 0..units {
                     let weight = k * 4 * units + column;
                     if step > 0 {
                         d.weights.recurrent_kernel[weight] +=
-                            trace.states[(at - 1) * units + k] * dz[column];
+                            factor(trace.states[(at - 1) * units + k]) * dz;
                     }
-                    d_state[k] += weights.recurrent_kernel[weight] * dz[column];
+                    d_state[k] += factor(weights.recurrent_kernel[weight]) * dz;
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! One convolution problem: a block, its data, its runs, and the oracle that they are held to.
 
-use sonograd_kernels::{Activation, Conv2dShape, ConvAlgorithm, ConvBlock, Kernels, reference};
+use sonograd_kernels::{
+    Activation, Conv2dShape, ConvAlgorithm, ConvBlock, GemmAlgorithm, Kernels, reference,
+};
 
 /// Marks what no kernel may touch.
 const SENTINEL: f32 = 12345.0;
@@ -151,6 +153,15 @@ impl Problem {
         with.expect("two runs")
     }
 
+    /// The bf16 parts of the products of windows, forward and backward.
+    fn products_parts(&self) -> Option<usize> {
+        match self.block.algorithm.and_then(ConvAlgorithm::products) {
+            Some(GemmAlgorithm::Bf16) => Some(1),
+            Some(GemmAlgorithm::Bf16x6) => Some(3),
+            _ => None,
+        }
+    }
+
     /// The convolution's output before the activation, and each value's error bound.
     ///
     /// A sum of n products in any order is off by at most n * eps/2 times the sum of the products' magnitudes (Higham,
@@ -159,13 +170,8 @@ impl Problem {
         let (conv, n) = (&self.block.conv, self.samples);
         let (x, w, b) = (f64s(&self.input), f64s(&self.kernel), f64s(&self.bias));
         let terms = (conv.kernel_height * conv.kernel_width * conv.in_channels + 2) as f64;
-        // What cutting the values loses of each product: see `conv2d/bf16.rs`.
-        let cut = match self.block.algorithm.and_then(ConvAlgorithm::bf16_parts) {
-            Some(1) => 2.0 * f64::powi(2.0, -8) + f64::powi(2.0, -16),
-            Some(2) => 2.0 * f64::powi(2.0, -17) + f64::powi(2.0, -16),
-            Some(3) => f64::powi(2.0, -24),
-            _ => 0.0,
-        };
+        let fused = self.block.algorithm.and_then(ConvAlgorithm::bf16_parts);
+        let cut = cut_loss(fused.or(self.products_parts()));
         let mut magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &abs(&w), &abs(&b));
         if self.block.algorithm == Some(ConvAlgorithm::Winograd) {
             // Its sums have fewer terms, and up to twelve roundings in the transforms, but of values that other pixels, or
@@ -267,8 +273,9 @@ impl Problem {
             .block
             .pool
             .map_or(1, |pool| pool.window_height * pool.window_width);
+        let cut = cut_loss(self.products_parts());
         let close = |name: &str, got: &[f32], expected: &[f64], magnitude: &[f64], terms: usize| {
-            let eps = (terms + windows + 2) as f64 * f64::from(f32::EPSILON);
+            let eps = (terms + windows + 2) as f64 * f64::from(f32::EPSILON) + cut;
             for i in 0..got.len() {
                 assert!(
                     (f64::from(got[i]) - expected[i]).abs() <= eps * magnitude[i] + 1e-37,
@@ -350,6 +357,16 @@ impl Problem {
 
     pub(crate) fn check(&self) {
         self.by_algorithm().for_each(|problem| problem.check_one());
+    }
+}
+
+/// What cutting the values into so many parts loses of each product, see `kernels/src/parts.rs`.
+fn cut_loss(parts: Option<usize>) -> f64 {
+    match parts {
+        Some(1) => 2.0 * f64::powi(2.0, -8) + f64::powi(2.0, -16),
+        Some(2) => 2.0 * f64::powi(2.0, -17) + f64::powi(2.0, -16),
+        Some(3) => f64::powi(2.0, -24),
+        _ => 0.0,
     }
 }
 

@@ -467,12 +467,15 @@ impl Executor {
                     continue;
                 }
                 let used = samples.div_ceil(shard_samples);
-                self.shards[..used]
-                    .par_chunks_mut(self.together)
-                    .with_max_len(1)
-                    .for_each(|shards| {
-                        Shard::run(shards, &shared, i == 0, stage, self.part_samples);
-                    });
+                let turns = self.shards[..used].par_chunks_mut(self.together);
+                let run = |shards: &mut [Shard]| {
+                    Shard::run(shards, &shared, i == 0, stage, self.part_samples);
+                };
+                // There and back: a stage begins with what the one before has left in the third-level cache.
+                match i % 2 {
+                    0 => turns.with_max_len(1).for_each(run),
+                    _ => turns.rev().with_max_len(1).for_each(run),
+                }
                 if let Some(&action) = stage.last() {
                     let (sums, weights) = (&mut self.sums, &mut self.weights);
                     combine(

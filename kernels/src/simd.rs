@@ -22,6 +22,8 @@ pub(crate) trait Simd: Copy {
     type F: Copy;
     /// A comparison's result, one bit a lane.
     type Mask: Copy;
+    /// A whole number of 0..16 a lane.
+    type Index: Copy;
     /// Four lanes in the same instruction set, for rows of up to 4 values.
     type Quad: Simd;
     /// Eight lanes in the same instruction set, for rows of up to 8 values.
@@ -110,6 +112,10 @@ pub(crate) trait Simd: Copy {
     fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F;
     /// Bit i is set where lane i is not 0 (NaN counts as not 0).
     fn nonzero_bits(self, a: Self::F) -> u32;
+    /// The lanes of `a`, whole numbers of 0..=255, of which the lowest four bits count.
+    fn index(self, a: Self::F) -> Self::Index;
+    /// Lane i is that of 16 values from `table` on which lane i of `index` names.
+    unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
     /// Splits `a` followed by `b` into the values of even and of odd index.
     fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
     /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
@@ -122,6 +128,7 @@ macro_rules! paired_simd {
         impl $crate::simd::Simd for $token {
             type F = [<$half as Simd>::F; 2];
             type Mask = [<$half as Simd>::Mask; 2];
+            type Index = [<$half as Simd>::Index; 2];
             type Quad = $quad;
             type Oct = $oct;
             const LANES: usize = $lanes;
@@ -250,6 +257,15 @@ macro_rules! paired_simd {
             #[inline(always)]
             fn nonzero_bits(self, a: Self::F) -> u32 {
                 $half.nonzero_bits(a[0]) | ($half.nonzero_bits(a[1]) << $half::LANES)
+            }
+            #[inline(always)]
+            fn index(self, a: Self::F) -> Self::Index {
+                [$half.index(a[0]), $half.index(a[1])]
+            }
+            #[inline(always)]
+            unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F {
+                // SAFETY: the caller gives 16 readable values.
+                unsafe { [$half.lookup(table, index[0]), $half.lookup(table, index[1])] }
             }
             #[inline(always)]
             fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F) {

@@ -2,8 +2,10 @@
 
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
+use super::patch_gradient::Patches;
 use super::{
-    ConvBlock, Sections, crop, input_gradient, narrow_gradient, place, transpose, weight_gradient,
+    ConvBlock, Sections, crop, input_gradient, narrow_gradient, patch_gradient, place, transpose,
+    weight_gradient,
 };
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
@@ -28,6 +30,7 @@ pub(crate) struct Scratch {
     by_channel: usize,
     counts: usize,
     row: usize,
+    patches: usize,
 }
 
 impl Scratch {
@@ -61,6 +64,7 @@ impl Scratch {
             by_channel: sections.take(2 * band * conv.out_channels),
             counts: sections.take(conv.out_channels),
             row: sections.take(conv.out_width * channels),
+            patches: sections.take(patch_gradient::scratch_len(&pool)),
             len: sections.len,
         }
     }
@@ -113,6 +117,13 @@ pub(crate) unsafe fn backward<S: Simd>(
     if !sections.in_place.0 {
         scratch[sections.image..][..padded_len].fill(0.0);
     }
+    let patches = match &d_input {
+        None if !codes.is_empty() => Patches::new(block, S::LANES),
+        _ => None,
+    };
+    if patches.is_some() {
+        d_kernel.fill(0.0);
+    }
     let start = scratch.as_mut_ptr();
     // SAFETY: the lengths above; every section has the length that its use asks for.
     unsafe {
@@ -159,6 +170,20 @@ pub(crate) unsafe fn backward<S: Simd>(
             let mut sample_codes = std::ptr::null();
             if !codes.is_empty() {
                 sample_codes = codes.as_ptr().add(n * pool.output_len());
+            }
+            if let Some(patches) = patches {
+                let from = patch_gradient::Sources {
+                    output,
+                    d_output,
+                    codes: sample_codes,
+                    image,
+                    row_len: image_row_len,
+                    patches: start.add(sections.patches),
+                    d_kernel: d_kernel.as_mut_ptr(),
+                    d_bias,
+                };
+                patches.add(s, block, from);
+                continue;
             }
             if d_input.is_none() && narrow_gradient::applies(conv) {
                 for oy in 0..pool.out_height {
@@ -244,6 +269,9 @@ pub(crate) unsafe fn backward<S: Simd>(
     }
 
     d_bias.copy_from_slice(&scratch[sections.d_bias..][..d_bias.len()]);
+    if patches.is_some() {
+        return;
+    }
     let d_runs = &scratch[sections.d_runs..][..d_runs_len];
     let (run, filters) = (conv.run(), conv.out_channels);
     for ky in 0..conv.kernel_height {

@@ -28,6 +28,8 @@ static PREFIX: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0,
 impl Simd for Avx2 {
     type F = __m256;
     type Mask = __m256;
+    /// The number, and its fourth bit as the sign.
+    type Index = [__m256i; 2];
     type Quad = Avx2Quad;
     type Oct = Avx2;
     const LANES: usize = 8;
@@ -169,6 +171,24 @@ impl Simd for Avx2 {
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps())) as u32 }
     }
     #[inline(always)]
+    fn index(self, a: __m256) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let index = _mm256_cvttps_epi32(a);
+            [index, _mm256_slli_epi32::<28>(index)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: *const f32, index: [__m256i; 2]) -> __m256 {
+        let [index, is_high] = index;
+        // SAFETY: the token proves AVX2; the caller gives 16 readable values. Of an index three bits are read, of a sign one.
+        unsafe {
+            let low = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table), index);
+            let high = _mm256_permutevar8x32_ps(_mm256_loadu_ps(table.add(8)), index);
+            _mm256_blendv_ps(low, high, _mm256_castsi256_ps(is_high))
+        }
+    }
+    #[inline(always)]
     fn deinterleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: the token proves AVX2. The shuffles work inside 128-bit halves: the 64-bit pieces come out in
         // the order 0 2 1 3 and are put right.
@@ -203,6 +223,7 @@ impl Simd for Avx2 {
 impl Simd for Avx2Quad {
     type F = __m128;
     type Mask = __m128;
+    type Index = __m128i;
     type Quad = Avx2Quad;
     type Oct = Avx2;
     const LANES: usize = 4;
@@ -344,6 +365,16 @@ impl Simd for Avx2Quad {
     fn nonzero_bits(self, a: __m128) -> u32 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_movemask_ps(_mm_cmp_ps::<_CMP_NEQ_UQ>(a, _mm_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    fn index(self, a: __m128) -> __m128i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_and_si128(_mm_cvttps_epi32(a), _mm_set1_epi32(15)) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: *const f32, index: __m128i) -> __m128 {
+        // SAFETY: the token proves AVX2; the caller gives 16 readable values, an index is below 16.
+        unsafe { _mm_i32gather_ps::<4>(table, index) }
     }
     #[inline(always)]
     fn deinterleave(self, a: __m128, b: __m128) -> (__m128, __m128) {

@@ -30,6 +30,7 @@ fn prefix(n: usize) -> __mmask16 {
 impl Simd for Avx512 {
     type F = __m512;
     type Mask = __mmask16;
+    type Index = __m512i;
     type Quad = Avx2Quad;
     type Oct = Avx2;
     const LANES: usize = 16;
@@ -172,6 +173,16 @@ impl Simd for Avx512 {
     fn nonzero_bits(self, a: __m512) -> u32 {
         // SAFETY: the token proves AVX-512.
         unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_NEQ_UQ>(a, _mm512_setzero_ps())) }
+    }
+    #[inline(always)]
+    fn index(self, a: __m512) -> __m512i {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm512_cvttps_epi32(a) }
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: *const f32, index: __m512i) -> __m512 {
+        // SAFETY: the token proves AVX-512; the caller gives 16 readable values, of an index four bits are read.
+        unsafe { _mm512_permutexvar_ps(index, _mm512_loadu_ps(table)) }
     }
     #[inline(always)]
     fn deinterleave(self, a: __m512, b: __m512) -> (__m512, __m512) {

@@ -19,6 +19,7 @@ fn exp2i_scalar(a: f32) -> f32 {
 impl Simd for Portable {
     type F = f32x4;
     type Mask = f32x4;
+    type Index = [u8; 4];
     type Quad = Portable;
     type Oct = Portable8;
     const LANES: usize = 4;
@@ -133,6 +134,19 @@ impl Simd for Portable {
     fn nonzero_bits(self, a: f32x4) -> u32 {
         let lanes = a.to_array();
         (0..4).fold(0, |bits, i| bits | (u32::from(lanes[i] != 0.0) << i))
+    }
+    #[inline(always)]
+    fn index(self, a: f32x4) -> [u8; 4] {
+        a.to_array().map(|lane| lane as u8 & 15)
+    }
+    #[inline(always)]
+    unsafe fn lookup(self, table: *const f32, index: [u8; 4]) -> f32x4 {
+        let mut lanes = [0.0; 4];
+        for i in 0..4 {
+            // SAFETY: the caller gives 16 readable values, an index is below 16.
+            lanes[i] = unsafe { *table.add(usize::from(index[i])) };
+        }
+        f32x4::new(lanes)
     }
     #[inline(always)]
     fn deinterleave(self, a: f32x4, b: f32x4) -> (f32x4, f32x4) {

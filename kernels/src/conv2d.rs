@@ -242,6 +242,12 @@ impl ConvBlock {
         }
     }
 
+    /// The lanes over the filters of the direct forward pass: 8 of 16 where more would stand empty.
+    fn channel_lanes(&self, lanes: usize) -> usize {
+        let is_narrow = self.conv.out_channels <= 8 && !one_channel::applies(&self.conv);
+        if is_narrow { lanes.min(8) } else { lanes }
+    }
+
     /// True where the block is computed with lanes over the width.
     fn is_few_filters(&self, lanes: usize) -> bool {
         match self.algorithm(lanes) {

@@ -105,7 +105,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     assert_eq!(d_bias.len(), conv.out_channels);
     assert!(scratch.len() >= sections.len);
 
-    let channels = layout.channels;
+    let channels = conv.out_channels.next_multiple_of(S::LANES);
     let run_offset = conv.kernel_height * layout.run_len;
     let d_run_len = conv.run().next_multiple_of(sections.run_lanes);
     let d_runs_len = conv.out_channels * conv.kernel_height * d_run_len;

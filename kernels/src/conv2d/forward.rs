@@ -38,6 +38,7 @@ fn has_pairs(block: &ConvBlock, lanes: usize) -> bool {
 impl Scratch {
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
         let (conv, pool) = (&block.conv, block.pool_or_identity());
+        let lanes = block.channel_lanes(lanes);
         let channels = conv.out_channels.next_multiple_of(lanes);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels;
         let has_pairs = has_pairs(block, lanes);
@@ -79,7 +80,7 @@ pub(crate) unsafe fn forward<S: Simd>(
 ) {
     block.check();
     assert!(applies(block, S::LANES), "computed otherwise: {block:?}");
-    let (conv, pool) = (&block.conv, block.pool_or_identity());
+    let conv = &block.conv;
     let (layout, sections) = (Packed::new(block, S::LANES), Scratch::new(block, S::LANES));
     assert_eq!(input.len(), samples * conv.input_len());
     assert_eq!(packed.len(), layout.len);
@@ -90,9 +91,41 @@ pub(crate) unsafe fn forward<S: Simd>(
 
     pad_bias(bias, layout.channels, &mut scratch[sections.bias..]);
     scratch[sections.padded..sections.sums].fill(0.0);
+    // SAFETY: the lengths above.
+    unsafe {
+        if block.channel_lanes(S::LANES) == S::LANES {
+            all_samples(
+                s, block, samples, input, packed, output, codes, &sections, scratch,
+            );
+        } else {
+            let s = s.oct();
+            all_samples(
+                s, block, samples, input, packed, output, codes, &sections, scratch,
+            );
+        }
+    }
+}
+
+/// The samples one after another, with the lanes over the filters.
+///
+/// # Safety
+/// The slices have the lengths that `forward` asks for; the bias stands in its section.
+#[inline(always)]
+unsafe fn all_samples<S: Simd>(
+    s: S,
+    block: &ConvBlock,
+    samples: usize,
+    input: &[f32],
+    packed: &[f32],
+    output: &mut [f32],
+    codes: &mut [u8],
+    sections: &Scratch,
+    scratch: &mut [f32],
+) {
+    let (conv, pool) = (&block.conv, block.pool_or_identity());
     let scratch = scratch.as_mut_ptr();
     for n in 0..samples {
-        // SAFETY: the lengths above; every offset stays in its sample and its section.
+        // SAFETY: the caller's promise; every offset stays in its sample and its section.
         unsafe {
             let image = input.as_ptr().add(n * conv.input_len());
             let (weights, bias) = (packed.as_ptr(), scratch.add(sections.bias));
@@ -103,7 +136,7 @@ pub(crate) unsafe fn forward<S: Simd>(
                 codes.as_mut_ptr().add(n * pool.output_len())
             };
             sample(
-                s, block, &pool, image, weights, bias, output, codes, &sections, scratch,
+                s, block, &pool, image, weights, bias, output, codes, sections, scratch,
             );
         }
     }

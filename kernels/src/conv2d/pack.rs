@@ -15,7 +15,7 @@ pub(super) const BLOCK: usize = 2;
 pub(crate) struct Packed {
     /// Values of all.
     pub(super) len: usize,
-    /// Output channels, padded to whole registers.
+    /// Output channels, padded to whole registers of [`ConvBlock::channel_lanes`].
     pub(super) channels: usize,
     /// The input gradient's layout from here on.
     pub(super) runs: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Packed {
 impl Packed {
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Self {
         let conv = &block.conv;
-        let channels = conv.out_channels.next_multiple_of(lanes);
+        let channels = (conv.out_channels).next_multiple_of(block.channel_lanes(lanes));
         let run_len = conv.run().next_multiple_of(lanes);
         let algorithm = block.algorithm(lanes);
         let runs = match algorithm.bf16_parts() {

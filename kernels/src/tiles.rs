@@ -259,6 +259,47 @@ mod amx {
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 
+    /// Four tiles of sums, from zero over all steps to C: `$step` is what a turn of the loop loads and multiplies, `$bytes` the length of the
+    /// steps that it takes. It names the step `{step}`, A and B `{a}` and `{b}`, the free registers `{x}` and `{w}`, and the rows' distance
+    /// `{stride}`.
+    macro_rules! sum_over {
+        ($steps:expr, $count:expr, $a:expr, $b:expr, $c:expr, $bytes:literal, $($step:literal),+) => {
+            asm!(
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "2:",
+                $($step,)+
+                concat!("add {step}, ", $bytes),
+                "cmp {step}, {end}",
+                "jne 2b",
+                "add {stride}, {stride}",
+                "tilestored [{c} + {stride}*1], tmm0",
+                "tilestored [{c} + {stride}*1 + 64], tmm1",
+                "tilestored [{c} + {stride}*1 + 2048], tmm2",
+                "tilestored [{c} + {stride}*1 + 2112], tmm3",
+                step = inout(reg) $steps => _,
+                end = in(reg) $steps.add($count),
+                a = in(reg) $a,
+                b = in(reg) $b,
+                c = in(reg) $c,
+                stride = inout(reg) 64_usize => _,
+                x = out(reg) _,
+                w = out(reg) _,
+                out("tmm0") _,
+                out("tmm1") _,
+                out("tmm2") _,
+                out("tmm3") _,
+                out("tmm4") _,
+                out("tmm5") _,
+                out("tmm6") _,
+                out("tmm7") _,
+                options(nostack),
+            )
+        };
+    }
+
     /// # Safety
     /// As for [`Session::multiply`](super::Session::multiply), after [`configure`].
     #[inline(always)]
@@ -272,12 +313,13 @@ mod amx {
         // SAFETY: reads the steps, 2 tiles of A and 2 of B at each of their offsets, writes 4 tiles of C: the caller's
         // promise. No tile's content is expected before or behind the block.
         unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
+            sum_over!(
+                steps,
+                count,
+                a,
+                b,
+                c,
+                "8",
                 "mov {x:e}, dword ptr [{step}]",
                 "mov {w:e}, dword ptr [{step} + 4]",
                 "add {x}, {a}",
@@ -289,32 +331,7 @@ mod amx {
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {step}, 8",
-                "cmp {step}, {end}",
-                "jne 2b",
-                "add {stride}, {stride}",
-                "tilestored [{c} + {stride}*1], tmm0",
-                "tilestored [{c} + {stride}*1 + 64], tmm1",
-                "tilestored [{c} + {stride}*1 + 2048], tmm2",
-                "tilestored [{c} + {stride}*1 + 2112], tmm3",
-                step = inout(reg) steps => _,
-                end = in(reg) steps.add(count),
-                a = in(reg) a,
-                b = in(reg) b,
-                c = in(reg) c,
-                stride = inout(reg) 64_usize => _,
-                x = out(reg) _,
-                w = out(reg) _,
-                out("tmm0") _,
-                out("tmm1") _,
-                out("tmm2") _,
-                out("tmm3") _,
-                out("tmm4") _,
-                out("tmm5") _,
-                out("tmm6") _,
-                out("tmm7") _,
-                options(nostack),
+                "tdpbf16ps tmm3, tmm5, tmm7"
             );
         }
     }
@@ -332,12 +349,13 @@ mod amx {
         // SAFETY: reads the steps, a tile of A and 2 of B at each of their offsets, writes 4 tiles of C: the caller's promise,
         // as is that the loop, which takes two steps at a time, meets their end.
         unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
+            sum_over!(
+                steps,
+                count,
+                a,
+                b,
+                c,
+                "16",
                 "mov {x:e}, dword ptr [{step}]",
                 "mov {w:e}, dword ptr [{step} + 4]",
                 "add {x}, {a}",
@@ -355,32 +373,7 @@ mod amx {
                 "tileloadd tmm5, [{w} + {stride}*1]",
                 "tileloadd tmm6, [{w} + {stride}*1 + 1024]",
                 "tdpbf16ps tmm2, tmm7, tmm5",
-                "tdpbf16ps tmm3, tmm7, tmm6",
-                "add {step}, 16",
-                "cmp {step}, {end}",
-                "jne 2b",
-                "add {stride}, {stride}",
-                "tilestored [{c} + {stride}*1], tmm0",
-                "tilestored [{c} + {stride}*1 + 64], tmm1",
-                "tilestored [{c} + {stride}*1 + 2048], tmm2",
-                "tilestored [{c} + {stride}*1 + 2112], tmm3",
-                step = inout(reg) steps => _,
-                end = in(reg) steps.add(count),
-                a = in(reg) a,
-                b = in(reg) b,
-                c = in(reg) c,
-                stride = inout(reg) 64_usize => _,
-                x = out(reg) _,
-                w = out(reg) _,
-                out("tmm0") _,
-                out("tmm1") _,
-                out("tmm2") _,
-                out("tmm3") _,
-                out("tmm4") _,
-                out("tmm5") _,
-                out("tmm6") _,
-                out("tmm7") _,
-                options(nostack),
+                "tdpbf16ps tmm3, tmm7, tmm6"
             );
         }
     }

@@ -57,7 +57,8 @@ pub(super) fn scratch_len(pool: &PoolShape) -> usize {
 }
 
 impl Patches {
-    /// `None` where the shape is not of this kind: the filters have to be whole registers.
+    /// `None` where the shape is not of this kind: the filters have to be whole registers, and these wide enough for a lookup to be an
+    /// instruction or a few.
     pub(super) fn new(block: &ConvBlock, lanes: usize) -> Option<Self> {
         let (conv, pool) = (&block.conv, block.pool.as_ref()?);
         let columns = pool.window_width + KERNEL - 1;
@@ -65,6 +66,7 @@ impl Patches {
         let last = (pool.window_height - 1) * columns + pool.window_width - 1;
         let fits = [conv.kernel_height, conv.kernel_width, conv.in_channels] == [KERNEL, KERNEL, 1]
             && conv.out_channels.is_multiple_of(lanes)
+            && lanes >= 8
             && columns <= COPIED
             && last < TABLE
             && (rows - 1) * columns + COPIED <= PATCH

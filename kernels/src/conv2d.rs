@@ -244,7 +244,7 @@ impl ConvBlock {
 
     /// The lanes over the filters of the direct forward pass: 8 of 16 where more would stand empty.
     fn channel_lanes(&self, lanes: usize) -> usize {
-        let is_narrow = self.conv.out_channels <= 8 && !one_channel::applies(&self.conv);
+        let is_narrow = self.conv.out_channels <= 8 && self.conv.in_channels > 1;
         if is_narrow { lanes.min(8) } else { lanes }
     }
 

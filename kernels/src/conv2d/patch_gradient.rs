@@ -101,16 +101,8 @@ impl Patches {
                     codes: from.codes.add(at),
                     ..from
                 };
-                let mut c = 0;
-                while c < pool.channels {
-                    // 9 sums a register of filters, and what they are made of.
-                    if S::REGISTERS >= 32 && c + 2 * S::LANES <= pool.channels {
-                        self.add_filters::<S, 2>(s, block, row, c);
-                        c += 2 * S::LANES;
-                    } else {
-                        self.add_filters::<S, 1>(s, block, row, c);
-                        c += S::LANES;
-                    }
+                for c in (0..pool.channels).step_by(S::LANES) {
+                    self.add_filters(s, block, row, c);
                 }
             }
         }
@@ -152,53 +144,38 @@ impl Patches {
         }
     }
 
-    /// N registers of filters from `c` on, for one pooled row.
+    /// A register of filters from `c` on, for one pooled row.
     ///
     /// # Safety
     /// As for `add`, with the row's sources.
     #[inline(always)]
-    unsafe fn add_filters<S: Simd, const N: usize>(
-        self,
-        s: S,
-        block: &ConvBlock,
-        from: Sources,
-        c: usize,
-    ) {
+    unsafe fn add_filters<S: Simd>(self, s: S, block: &ConvBlock, from: Sources, c: usize) {
         let (filters, windows) = (block.conv.out_channels, block.pool_or_identity().out_width);
-        let mut sums = [[[s.zero(); KERNEL]; KERNEL]; N];
-        let mut d_bias = [s.zero(); N];
+        let mut sums = [[s.zero(); KERNEL]; KERNEL];
+        let mut d_bias = s.zero();
         // SAFETY: the filters of every window lie in the row; a lookup stays in its patch.
         unsafe {
             for ox in 0..windows {
-                let mut gradients = [s.zero(); N];
-                let mut pixels = [s.index(s.zero()); N];
-                for n in 0..N {
-                    let at = ox * filters + c + n * S::LANES;
-                    let (y, g) = (s.load(from.output.add(at)), s.load(from.d_output.add(at)));
-                    gradients[n] = activation_gradient(s, block.activation, y, g);
-                    d_bias[n] = s.add(d_bias[n], gradients[n]);
-                    let code = s.index(s.load_u8(from.codes.add(at)));
-                    pixels[n] = s.index(s.lookup(self.offsets.as_ptr(), code));
-                }
+                let at = ox * filters + c;
+                let (y, g) = (s.load(from.output.add(at)), s.load(from.d_output.add(at)));
+                let g = activation_gradient(s, block.activation, y, g);
+                d_bias = s.add(d_bias, g);
+                let code = s.index(s.load_u8(from.codes.add(at)));
+                let pixel = s.index(s.lookup(self.offsets.as_ptr(), code));
                 let patch = from.patches.add(ox * PATCH).cast_const();
                 for ky in 0..KERNEL {
                     for kx in 0..KERNEL {
-                        for n in 0..N {
-                            let x = s.lookup(patch.add(ky * self.columns + kx), pixels[n]);
-                            sums[n][ky][kx] = s.mul_add(gradients[n], x, sums[n][ky][kx]);
-                        }
+                        let x = s.lookup(patch.add(ky * self.columns + kx), pixel);
+                        sums[ky][kx] = s.mul_add(g, x, sums[ky][kx]);
                     }
                 }
             }
-            for n in 0..N {
-                let c = c + n * S::LANES;
-                let to = from.d_bias.add(c);
-                s.store(to, s.add(s.load(to), d_bias[n]));
-                for ky in 0..KERNEL {
-                    for kx in 0..KERNEL {
-                        let to = from.d_kernel.add((ky * KERNEL + kx) * filters + c);
-                        s.store(to, s.add(s.load(to), sums[n][ky][kx]));
-                    }
+            let to = from.d_bias.add(c);
+            s.store(to, s.add(s.load(to), d_bias));
+            for ky in 0..KERNEL {
+                for kx in 0..KERNEL {
+                    let to = from.d_kernel.add((ky * KERNEL + kx) * filters + c);
+                    s.store(to, s.add(s.load(to), sums[ky][kx]));
                 }
             }
         }

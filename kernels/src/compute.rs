@@ -1,6 +1,6 @@
 //! Which kernels run: the same ones from run to run, by a rule from the CPU's features and what was asked for.
 
-use crate::conv2d::{ConvAlgorithm, ConvBlock, winograd};
+use crate::conv2d::{ConvAlgorithm, ConvBlock, two_taps, winograd};
 use crate::gemm::GemmAlgorithm;
 use crate::isa::Isa;
 use crate::named;
@@ -110,10 +110,14 @@ impl Compute {
             return chosen;
         }
         match (chosen, self.precision) {
-            (ConvAlgorithm::Im2colGemm, Precision::Fast) if self.has_tiles() => {
+            (ConvAlgorithm::Im2colGemm | ConvAlgorithm::Winograd1d, Precision::Fast)
+                if self.has_tiles() =>
+            {
                 ConvAlgorithm::Im2colBf16x6
             }
-            (ConvAlgorithm::Im2colGemm, Precision::Bf16) => ConvAlgorithm::Im2colBf16,
+            (ConvAlgorithm::Im2colGemm | ConvAlgorithm::Winograd1d, Precision::Bf16) => {
+                ConvAlgorithm::Im2colBf16
+            }
             (_, Precision::Fast) if self.has_tiles() => ConvAlgorithm::Bf16x6x3,
             (_, Precision::Bf16) => ConvAlgorithm::Bf16,
             _ => chosen,
@@ -129,6 +133,9 @@ impl Compute {
         let mut candidates = vec![ConvAlgorithm::Direct, ConvAlgorithm::Im2colGemm];
         if winograd::form(block, self.isa.lanes()).is_some() {
             candidates.push(ConvAlgorithm::Winograd);
+        }
+        if two_taps::applies(&block.conv) {
+            candidates.push(ConvAlgorithm::Winograd1d);
         }
         if self.has_tiles() {
             candidates.extend([ConvAlgorithm::Bf16x6, ConvAlgorithm::Im2colBf16x6]);

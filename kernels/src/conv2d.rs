@@ -31,6 +31,7 @@ mod patch_gradient;
 mod planes;
 mod pooled_pairs;
 mod row_pairs;
+pub(crate) mod two_taps;
 mod weight_gradient;
 mod whole_map;
 pub(crate) mod winograd;
@@ -237,6 +238,9 @@ impl ConvBlock {
             Some(ConvAlgorithm::Winograd) if winograd::form(self, lanes).is_none() => {
                 ConvAlgorithm::Direct
             }
+            Some(ConvAlgorithm::Winograd1d) if !two_taps::applies(&self.conv) => {
+                ConvAlgorithm::Im2colGemm
+            }
             Some(algorithm) => algorithm,
             None => ConvAlgorithm::choose(self, lanes),
         }
@@ -265,6 +269,7 @@ impl ConvBlock {
         }
         match algorithm {
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => self.conv.kernel_len(),
+            ConvAlgorithm::Winograd1d => two_taps::packed_kernel_len(&self.conv, lanes),
             _ => pack::Packed::new(self, lanes).len,
         }
     }
@@ -392,6 +397,7 @@ impl Kernels {
             ConvAlgorithm::Im2colMatrixmultiply | ConvAlgorithm::Naive => {
                 packed.copy_from_slice(kernel);
             }
+            ConvAlgorithm::Winograd1d => two_taps::pack(self, &block.conv, kernel, packed),
             ConvAlgorithm::Winograd => {
                 winograd::pack(block, self.lanes(), kernel, packed);
                 self.conv_direct_pack(block, kernel, packed);

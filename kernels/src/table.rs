@@ -67,6 +67,14 @@ kernels! {
     fn add_assign(sum: &mut [f32], x: &[f32]) = update::add_assign, where {
         assert_eq!(sum.len(), x.len());
     }
+    /// `to[i] = activation(plus[0][i] + plus[1][i] + plus[2][i] - (minus[0][i] + minus[1][i]))`.
+    ///
+    /// # Panics
+    /// Where the lengths differ.
+    fn combine(plus: [&[f32]; 3], minus: [&[f32]; 2], activation: Activation, to: &mut [f32])
+        = update::combine, where {
+        assert!(plus.iter().chain(&minus).all(|x| x.len() == to.len()));
+    }
     /// Stochastic gradient descent: `parameters[i] -= learning_rate * gradients[i]`.
     ///
     /// # Panics

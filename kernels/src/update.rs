@@ -5,6 +5,7 @@
 //! (2^-126) that the products of the next step are normal too, and [`square`] takes values below 2^-58 for 0. What is
 //! lost is far below any `epsilon` in use: the root of the largest square dropped is 3.5e-18, Keras adds 1e-7.
 
+use crate::activation::{Activation, activate};
 use crate::simd::Simd;
 use crate::table::Kernels;
 
@@ -71,6 +72,25 @@ macro_rules! each_register {
 #[inline(always)]
 pub(crate) unsafe fn add_assign<S: Simd>(s: S, sum: &mut [f32], x: &[f32]) {
     each_register!(s, sum.len(), [sum, x] -> [sum], [s.add(sum, x)]);
+}
+
+/// `to[i] = activation(the sum of plus[..][i] - the sum of minus[..][i])`
+///
+/// # Safety
+/// All slices have one length.
+#[inline(always)]
+pub(crate) unsafe fn combine<S: Simd>(
+    s: S,
+    plus: [&[f32]; 3],
+    minus: [&[f32]; 2],
+    activation: Activation,
+    to: &mut [f32],
+) {
+    let ([a, b, c], [d, e]) = (plus, minus);
+    each_register!(s, to.len(), [a, b, c, d, e] -> [to], {
+        let sum = s.sub(s.add(s.add(a, b), c), s.add(d, e));
+        [activate(s, activation, sum)]
+    });
 }
 
 /// `x[i] *= a`

@@ -121,6 +121,7 @@ fn the_models_own_layers() {
         // The others have no paths that small blocks miss.
         problem.by(ConvAlgorithm::Direct).check_one();
         problem.by(ConvAlgorithm::Winograd).check_one();
+        problem.by(ConvAlgorithm::Winograd1d).check_one();
         problem.by(ConvAlgorithm::Im2colGemm).check_one();
         problem.by(ConvAlgorithm::Bf16x3).check_one();
     }
@@ -248,6 +249,14 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         pool: Some(pool(&plain.conv, (1, 2), (1, 2))),
         ..plain
     };
+    let three_taps = ConvBlock {
+        conv: conv(1, 5, (128, 256), (1, 3), true),
+        ..plain
+    };
+    let two_narrow_taps = ConvBlock {
+        conv: conv(1, 5, (31, 256), (1, 2), true),
+        ..plain
+    };
     let image = ConvBlock {
         conv: conv(9, 9, (64, 64), (3, 3), false),
         ..plain
@@ -281,7 +290,9 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         ..plain
     };
     for lanes in [4, 8, 16] {
-        assert_eq!(plain.algorithm(lanes), ConvAlgorithm::Im2colGemm);
+        assert_eq!(plain.algorithm(lanes), ConvAlgorithm::Winograd1d);
+        assert_eq!(three_taps.algorithm(lanes), ConvAlgorithm::Im2colGemm);
+        assert_eq!(two_narrow_taps.algorithm(lanes), ConvAlgorithm::Im2colGemm);
         assert_eq!(pooled.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(few_filters.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(image.algorithm(lanes), ConvAlgorithm::Winograd);
@@ -332,6 +343,33 @@ fn blocks() -> impl Strategy<Value = ConvBlock> {
                     _ => {}
                 }
                 let pool = window.map(|(window, stride)| pool(&shape, window, stride));
+                ConvBlock::new(shape, activation, pool)
+            },
+        )
+}
+
+/// Two taps along rows of any length and padding.
+fn two_taps() -> impl Strategy<Value = ConvBlock> {
+    let channels = || prop_oneof![1..10usize, Just(16), Just(17), Just(33)];
+    (
+        (1..4usize, 1..12usize),
+        (channels(), channels()),
+        (0..3usize, 1..13usize),
+        prop_oneof![
+            Just(Activation::Linear),
+            Just(Activation::Relu),
+            Just(LEAKY)
+        ],
+        proptest::option::of((1..4usize, 1..4usize)),
+    )
+        .prop_map(
+            |((height, width), channels, (pad_left, out_width), activation, window)| {
+                let shape = Conv2dShape {
+                    pad_left,
+                    out_width,
+                    ..conv(height, width, channels, (1, 2), true)
+                };
+                let pool = window.map(|(window, stride)| pool(&shape, (1, window), (1, stride)));
                 ConvBlock::new(shape, activation, pool)
             },
         )
@@ -406,6 +444,11 @@ proptest! {
     }
 
     #[test]
+    fn two_taps_agree_with_the_oracle(block in two_taps(), samples in 1..4usize, seed in any::<u64>()) {
+        Problem::new(block, samples, noise(seed)).by(ConvAlgorithm::Winograd1d).check_one();
+    }
+
+    #[test]
     fn pairs_of_rows_agree_with_the_oracle(block in one_channel(), samples in 1..3usize, seed in any::<u64>()) {
         Problem::new(block, samples, noise(seed)).by(ConvAlgorithm::Winograd).check_one();
     }
@@ -443,7 +486,7 @@ proptest! {
     }
 
     #[test]
-    fn ties_and_sums_of_whole_numbers_are_exact(block in prop_oneof![4 => blocks(), 1 => one_channel()], seed in any::<u64>()) {
+    fn ties_and_sums_of_whole_numbers_are_exact(block in prop_oneof![4 => blocks(), 1 => one_channel(), 1 => two_taps()], seed in any::<u64>()) {
         let block = ConvBlock { activation: Activation::Linear, ..block };
         let problem = Problem::new(block, 2, whole(seed));
         let (map, _) = problem.oracle();

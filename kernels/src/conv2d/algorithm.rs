@@ -1,7 +1,7 @@
 //! How a block is computed: the choices, the rule that takes one, and the variable that overrides it.
 
 use super::winograd::{self, Form};
-use super::{ConvBlock, few_filters};
+use super::{ConvBlock, few_filters, two_taps};
 use crate::gemm::GemmAlgorithm;
 use crate::named;
 use std::fmt;
@@ -16,6 +16,9 @@ pub enum ConvAlgorithm {
     /// for 81, or on one channel two rows, 2 for 3; of few filters on one channel, whose kernel has 8, 12, ... rows, four rows at a time, 9 for
     /// 16. An error of f32's size, 1.3 to 1.7 times the direct kernels'. Other kernels: [`Direct`](Self::Direct).
     Winograd,
+    /// Kernels of two taps along a row, forward and backward: two outputs at a time, three products of matrices for four, by this
+    /// crate's packed GEMM. An error of f32's size. Other kernels: [`Im2colGemm`](Self::Im2colGemm).
+    Winograd1d,
     /// [`Direct`](Self::Direct) with forward's products of values rounded to bf16, an error of up to 2^-7 of the sum's magnitude: on the
     /// CPU's tiles if it has them (see [`Compute::has_tiles`](crate::Compute::has_tiles)), emulated if not.
     Bf16,
@@ -43,6 +46,7 @@ impl ConvAlgorithm {
     pub const ALL: &'static [ConvAlgorithm] = &[
         ConvAlgorithm::Direct,
         ConvAlgorithm::Winograd,
+        ConvAlgorithm::Winograd1d,
         ConvAlgorithm::Bf16,
         ConvAlgorithm::Bf16x3,
         ConvAlgorithm::Bf16x6,
@@ -59,6 +63,7 @@ impl ConvAlgorithm {
         match self {
             ConvAlgorithm::Direct => "direct",
             ConvAlgorithm::Winograd => "winograd",
+            ConvAlgorithm::Winograd1d => "winograd-1d",
             ConvAlgorithm::Bf16 => "bf16",
             ConvAlgorithm::Bf16x3 => "bf16x3",
             ConvAlgorithm::Bf16x6 => "bf16x6",
@@ -115,7 +120,8 @@ impl ConvAlgorithm {
     }
 
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
-    /// without a pool whose filters fill two registers and whose windows hold at least 32 values,
+    /// without a pool whose filters fill two registers and whose windows hold at least 32 values, or
+    /// [`Winograd1d`](Self::Winograd1d) where it has two taps and 32 channels or more,
     /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, or of one channel, and for few filters with a tall
     /// kernel,
     /// [`Direct`](Self::Direct) for every other.
@@ -141,7 +147,10 @@ impl ConvAlgorithm {
             && conv.out_channels >= 2 * lanes
             && conv.window_len() >= GEMM_DEPTH
         {
-            ConvAlgorithm::Im2colGemm
+            match two_taps::applies(conv) && conv.in_channels >= TWO_TAPS_CHANNELS {
+                true => ConvAlgorithm::Winograd1d,
+                false => ConvAlgorithm::Im2colGemm,
+            }
         } else if minimal {
             ConvAlgorithm::Winograd
         } else {
@@ -152,6 +161,8 @@ impl ConvAlgorithm {
 
 /// Values of a window from which on a GEMM is worth its copies.
 const GEMM_DEPTH: usize = 32;
+/// Channels from which on two taps' differences and sums cost less than the multiplications that they save.
+const TWO_TAPS_CHANNELS: usize = 32;
 /// Channels, and filters, from which on Winograd's transforms cost less than the multiplications that they save.
 const WINOGRAD_CHANNELS: usize = 16;
 
@@ -181,7 +192,7 @@ mod tests {
         let error = "strassen".parse::<ConvAlgorithm>().unwrap_err();
         assert_eq!(
             error,
-            "unknown convolution algorithm 'strassen': one of direct, winograd, bf16, bf16x3, bf16x6, bf16x6x3, im2col, im2col-bf16, im2col-bf16x6, matrixmultiply, naive"
+            "unknown convolution algorithm 'strassen': one of direct, winograd, winograd-1d, bf16, bf16x3, bf16x6, bf16x6x3, im2col, im2col-bf16, im2col-bf16x6, matrixmultiply, naive"
         );
     }
 }

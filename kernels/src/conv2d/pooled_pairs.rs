@@ -33,7 +33,7 @@ pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
         })
 }
 
-/// All windows of `channels` channels, which are a block of the packed kernel.
+/// All windows of `channels` channels, whole registers.
 ///
 /// # Safety
 /// `applies` holds. `image` may be read for the padded image, in rows of `row_len`; `output`, the first of the channels in the first window,
@@ -72,7 +72,7 @@ pub(super) unsafe fn convolve<S: Simd>(
             }
             for c in (0..channels).step_by(S::LANES) {
                 let line = Line {
-                    weights: weights.add(c),
+                    weights: weights.add(row_pairs::STEPS * c),
                     sums,
                     rows,
                     kept: kept.add(c),
@@ -99,7 +99,7 @@ struct Line<S: Simd> {
     rows: usize,
     /// The greater pixel of each column of the pair above.
     kept: *mut f32,
-    /// Values from a pixel of `kept` to the next, and from a step of the weights to the next.
+    /// Values from a pixel of `kept` to the next.
     channels: usize,
     /// The first of the windows above.
     output: *mut f32,
@@ -127,7 +127,7 @@ unsafe fn tiles<S: Simd, const RELU: bool>(s: S, conv: &Conv2dShape, line: Line<
     let step = conv.out_channels;
     // SAFETY: the caller's promise; tiles are whole.
     unsafe {
-        let w = row_pairs::weights(s, line.weights, line.channels);
+        let w = row_pairs::weights(s, line.weights);
         let row_len = row_pairs::row_len(conv, S::LANES);
         let (mut sums, mut kept, mut window) = (line.sums, line.kept, line.output);
         // The window that waits for the tile's first column; before the first tile it is none.

@@ -12,7 +12,6 @@
 
 use super::Conv2dShape;
 use super::one_channel::TILE;
-use super::pack::BLOCK;
 use crate::simd::Simd;
 
 /// Products of a pair of rows.
@@ -27,14 +26,14 @@ pub(super) fn packed_kernel_len(conv: &Conv2dShape, lanes: usize) -> usize {
     STEPS * conv.out_channels.next_multiple_of(lanes)
 }
 
-/// The kernels of the products, `[block of channels][product, kx][channel of the block]` as the other kernels of this crate have their steps.
+/// The kernels of the products, `[register of channels][product, kx][channel of the register]`.
 pub(super) fn pack(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
     let filters = conv.out_channels;
-    let width = BLOCK * lanes;
-    let blocks = packed.chunks_mut(STEPS * width).zip((0..).step_by(width));
-    for (block, first) in blocks {
-        let width = block.len() / STEPS;
-        for (i, o) in (first..first + width).enumerate() {
+    let registers = packed
+        .chunks_exact_mut(STEPS * lanes)
+        .zip((0..).step_by(lanes));
+    for (register, first) in registers {
+        for (i, o) in (first..first + lanes).enumerate() {
             for kx in 0..COLUMNS {
                 // In f64, so that each value is rounded once.
                 let tap = |ky: usize| match o < filters {
@@ -44,7 +43,7 @@ pub(super) fn pack(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mu
                 let [h0, h1, h2] = [tap(0), tap(1), tap(2)];
                 let products = [h0, 0.5 * (h0 + h1 + h2), 0.5 * (h0 - h1 + h2), h2];
                 for (product, value) in products.into_iter().enumerate() {
-                    block[(product * COLUMNS + kx) * width + i] = value as f32;
+                    register[(product * COLUMNS + kx) * lanes + i] = value as f32;
                 }
             }
         }
@@ -129,39 +128,31 @@ pub(super) unsafe fn convolve<S: Simd>(
     weights: *const f32,
     out: [*mut f32; 2],
 ) {
-    let mut c = 0;
-    while c < channels {
-        let registers = BLOCK.min((channels - c) / S::LANES);
-        let stride = registers * S::LANES;
-        for r in 0..registers {
-            // SAFETY: block c starts at weights + STEPS * c; its registers stand beside each other.
-            unsafe {
-                let weights = weights.add(STEPS * c + r * S::LANES);
-                let out = [out[0].add(c + r * S::LANES), out[1].add(c + r * S::LANES)];
-                pixels(s, conv, sums, weights, stride, out, channels);
-            }
+    for c in (0..channels).step_by(S::LANES) {
+        // SAFETY: the register's weights start at weights + STEPS * c.
+        unsafe {
+            let out = [out[0].add(c), out[1].add(c)];
+            pixels(s, conv, sums, weights.add(STEPS * c), out, channels);
         }
-        c += stride;
     }
 }
 
 /// All pixels of both rows for a register of channels. The last tile overlaps the one before: it writes the same again.
 ///
 /// # Safety
-/// As for `convolve`; `weights` has `stride` values from a step to the next.
+/// As for `convolve`.
 #[inline(always)]
 unsafe fn pixels<S: Simd>(
     s: S,
     conv: &Conv2dShape,
     sums: *const f32,
     weights: *const f32,
-    stride: usize,
     out: [*mut f32; 2],
     channels: usize,
 ) {
-    // SAFETY: a step's register lies in the block; a tile's pixels lie in the rows, its values in the sums.
+    // SAFETY: the weights are the register's; a tile's pixels lie in the rows, its values in the sums.
     unsafe {
-        let w = self::weights(s, weights, stride);
+        let w = self::weights(s, weights);
         let row_len = row_len(conv, S::LANES);
         let mut x = 0;
         while x < conv.out_width {
@@ -179,18 +170,14 @@ unsafe fn pixels<S: Simd>(
 /// The products' kernels of a register of channels.
 ///
 /// # Safety
-/// `from` has `stride` values from a step to the next.
+/// `from` is the register's of what `pack` wrote.
 #[inline(always)]
-pub(super) unsafe fn weights<S: Simd>(
-    s: S,
-    from: *const f32,
-    stride: usize,
-) -> [[S::F; COLUMNS]; PRODUCTS] {
+pub(super) unsafe fn weights<S: Simd>(s: S, from: *const f32) -> [[S::F; COLUMNS]; PRODUCTS] {
     let mut w = [[s.zero(); COLUMNS]; PRODUCTS];
     for product in 0..PRODUCTS {
         for kx in 0..COLUMNS {
             // SAFETY: the caller's promise.
-            w[product][kx] = unsafe { s.load(from.add((product * COLUMNS + kx) * stride)) };
+            w[product][kx] = unsafe { s.load(from.add((product * COLUMNS + kx) * S::LANES)) };
         }
     }
     w

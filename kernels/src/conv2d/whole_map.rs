@@ -3,12 +3,19 @@
 //! What a group needs stays in cache: it is a few samples, or one that is larger.
 
 use super::im2col::Cut;
+use super::two_taps::TwoTaps;
 use super::{ConvAlgorithm, ConvBlock, im2col, naive};
 use crate::activation::Activation;
 use crate::table::Kernels;
 
-/// Lengths of the parts of the scratch, in order.
+/// How a batch is cut into groups, and the lengths of the parts of the scratch, in order.
 struct Parts {
+    /// Samples of a group.
+    samples: usize,
+    /// How the matrix of windows is cut.
+    cut: Cut,
+    /// What takes that matrix's place.
+    taps: Option<TwoTaps>,
     /// The map before the pool, or its gradient.
     map: usize,
     /// The pooled values before the activation, or their gradient.
@@ -17,28 +24,39 @@ struct Parts {
     d_bias: usize,
     windows: usize,
     d_windows: usize,
-    gemm: usize,
+    /// What the products need, or two taps.
+    products: usize,
 }
 
 impl Parts {
-    fn new(block: &ConvBlock, algorithm: ConvAlgorithm, cut: &Cut, lanes: usize) -> Self {
+    fn new(block: &ConvBlock, algorithm: ConvAlgorithm, lanes: usize) -> Self {
         let conv = &block.conv;
-        let products = algorithm != ConvAlgorithm::Naive;
+        let cut = Cut::new(conv);
+        let taps = (algorithm == ConvAlgorithm::Winograd1d).then(|| TwoTaps::new(conv, lanes));
+        let samples = taps.as_ref().map_or(cut.samples, |taps| taps.samples);
+        let [windows, d_windows, products] = match (&taps, algorithm) {
+            (Some(taps), _) => [0, 0, taps.scratch_len()],
+            (None, ConvAlgorithm::Naive) => [0; 3],
+            (None, _) => [
+                cut.windows_len(conv),
+                cut.d_windows_len(conv),
+                cut.gemm_len(conv, algorithm.products().unwrap_or_default(), lanes),
+            ],
+        };
         Self {
-            map: cut.samples * conv.output_len(),
-            pooled: cut.samples * block.output_len(),
+            samples,
+            map: samples * conv.output_len(),
+            pooled: samples * block.output_len(),
             d_bias: conv.out_channels,
-            windows: if products { cut.windows_len(conv) } else { 0 },
-            d_windows: if products { cut.d_windows_len(conv) } else { 0 },
-            gemm: if products {
-                cut.gemm_len(conv, algorithm.products().unwrap_or_default(), lanes)
-            } else {
-                0
-            },
+            windows,
+            d_windows,
+            products,
+            cut,
+            taps,
         }
     }
 
-    /// The parts, each on a cache line where the scratch begins on one: `[map, pooled, d_bias, windows, d_windows, gemm]`.
+    /// The parts, each on a cache line where the scratch begins on one: `[map, pooled, d_bias, windows, d_windows, products]`.
     fn split<'a>(&self, mut scratch: &'a mut [f32]) -> [&'a mut [f32]; 6] {
         self.lens().map(|len| {
             let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len.next_multiple_of(16));
@@ -54,14 +72,14 @@ impl Parts {
             self.d_bias,
             self.windows,
             self.d_windows,
-            self.gemm,
+            self.products,
         ]
     }
 }
 
 /// Values of scratch for either pass.
 pub(super) fn scratch_len(block: &ConvBlock, algorithm: ConvAlgorithm, lanes: usize) -> usize {
-    let parts = Parts::new(block, algorithm, &Cut::new(&block.conv), lanes);
+    let parts = Parts::new(block, algorithm, lanes);
     parts
         .lens()
         .iter()
@@ -81,9 +99,9 @@ pub(super) fn forward(
     codes: &mut [u8],
     scratch: &mut [f32],
 ) {
-    let (conv, cut) = (&block.conv, Cut::new(&block.conv));
-    let parts = Parts::new(block, algorithm, &cut, kernels.lanes());
-    let [map, pooled, no_bias, windows, _, gemm] = parts.split(scratch);
+    let conv = &block.conv;
+    let parts = Parts::new(block, algorithm, kernels.lanes());
+    let [map, pooled, no_bias, windows, _, products] = parts.split(scratch);
     let linear = block.activation == Activation::Linear;
     // Bias and activation follow the pool, as in the direct kernels: see `ConvBlock::codes_len`.
     no_bias.fill(0.0);
@@ -92,32 +110,42 @@ pub(super) fn forward(
     } else {
         bias
     };
-    let activated = algorithm.products().is_some() && block.pool.is_none();
+    let activates = parts.taps.is_some() || algorithm.products().is_some();
+    let activated = activates && block.pool.is_none();
     let in_product = match activated {
         true => block.activation,
         false => Activation::Linear,
     };
-    let groups = output.chunks_mut(cut.samples * block.output_len());
+    let groups = output.chunks_mut(parts.samples * block.output_len());
     for (group, output) in groups.enumerate() {
         let samples = output.len() / block.output_len();
-        let first = group * cut.samples;
+        let first = group * parts.samples;
         let input = &input[first * conv.input_len()..][..samples * conv.input_len()];
-        let mut convolve = |map: &mut [f32]| match algorithm {
-            ConvAlgorithm::Naive => {
+        let mut convolve = |map: &mut [f32]| match (&parts.taps, algorithm) {
+            (Some(taps), _) => taps.forward(
+                kernels,
+                in_product,
+                input,
+                packed,
+                in_product_bias,
+                map,
+                products,
+            ),
+            (None, ConvAlgorithm::Naive) => {
                 naive::forward(conv, samples, input, packed, in_product_bias, map)
             }
-            _ => im2col::forward(
+            (None, _) => im2col::forward(
                 kernels,
                 algorithm,
                 conv,
                 in_product,
-                &cut,
+                &parts.cut,
                 input,
                 packed,
                 in_product_bias,
                 map,
                 windows,
-                gemm,
+                products,
             ),
         };
         if block.pool.is_none() && (linear || activated) {
@@ -164,17 +192,17 @@ pub(super) fn backward(
     d_bias: &mut [f32],
     scratch: &mut [f32],
 ) {
-    let (conv, cut) = (&block.conv, Cut::new(&block.conv));
-    let parts = Parts::new(block, algorithm, &cut, kernels.lanes());
-    let [map, pooled, group_d_bias, windows, d_windows, gemm] = parts.split(scratch);
+    let conv = &block.conv;
+    let parts = Parts::new(block, algorithm, kernels.lanes());
+    let [map, pooled, group_d_bias, windows, d_windows, products] = parts.split(scratch);
     d_bias.fill(0.0);
     // Products set it; plain loops, and a batch of no samples, do not.
     if algorithm == ConvAlgorithm::Naive || d_output.is_empty() {
         d_kernel.fill(0.0);
     }
     let (len, filters) = (block.output_len(), conv.out_channels);
-    for (group, d_output) in d_output.chunks(cut.samples * len).enumerate() {
-        let (first, samples) = (group * cut.samples, d_output.len() / len);
+    for (group, d_output) in d_output.chunks(parts.samples * len).enumerate() {
+        let (first, samples) = (group * parts.samples, d_output.len() / len);
         let input_part = first * conv.input_len()..(first + samples) * conv.input_len();
         let mut gradient = d_output;
         if block.activation != Activation::Linear {
@@ -193,14 +221,25 @@ pub(super) fn backward(
         }
         let d_input = d_input.as_deref_mut().map(|d| &mut d[input_part.clone()]);
         let input = &input[input_part];
-        if algorithm == ConvAlgorithm::Naive {
-            naive::backward(conv, samples, input, packed, gradient, d_input, d_kernel);
-        } else {
-            im2col::backward(
+        match (&parts.taps, algorithm) {
+            (Some(taps), _) => taps.backward(
+                kernels,
+                input,
+                packed,
+                gradient,
+                d_input,
+                d_kernel,
+                group > 0,
+                products,
+            ),
+            (None, ConvAlgorithm::Naive) => {
+                naive::backward(conv, samples, input, packed, gradient, d_input, d_kernel);
+            }
+            (None, _) => im2col::backward(
                 kernels,
                 algorithm,
                 conv,
-                &cut,
+                &parts.cut,
                 input,
                 packed,
                 gradient,
@@ -209,8 +248,8 @@ pub(super) fn backward(
                 group > 0,
                 windows,
                 d_windows,
-                gemm,
-            );
+                products,
+            ),
         }
     }
 }

@@ -153,6 +153,12 @@ impl Problem {
         with.expect("two runs")
     }
 
+    fn is_winograd_1d(&self) -> bool {
+        let conv = &self.block.conv;
+        self.block.algorithm == Some(ConvAlgorithm::Winograd1d)
+            && (conv.kernel_height, conv.kernel_width) == (1, 2)
+    }
+
     /// The bf16 parts of the products of windows, forward and backward.
     fn products_parts(&self) -> Option<usize> {
         match self.block.algorithm.and_then(ConvAlgorithm::products) {
@@ -189,6 +195,10 @@ impl Problem {
                 .iter_mut()
                 .zip(shared)
                 .for_each(|(m, shared)| *m += shared);
+        }
+        if self.is_winograd_1d() {
+            let w = two_taps_magnitudes(&abs(&w));
+            magnitudes = reference::conv2d_forward(conv, n, &abs(&x), &w, &abs(&b));
         }
         let bounds = magnitudes
             .iter()
@@ -267,7 +277,14 @@ impl Problem {
         };
         let (x, w) = (f64s(&self.input), f64s(&self.kernel));
         let expected = reference::conv2d_backward(conv, n, &x, &w, &unpool(&g));
-        let magnitude = reference::conv2d_backward(conv, n, &abs(&x), &abs(&w), &unpool(&abs(&g)));
+        let mut magnitude =
+            reference::conv2d_backward(conv, n, &abs(&x), &abs(&w), &unpool(&abs(&g)));
+        if self.is_winograd_1d() {
+            let w = two_taps_magnitudes(&abs(&w));
+            let shared = reference::conv2d_backward(conv, n, &abs(&x), &w, &unpool(&abs(&g)));
+            magnitude.0 = shared.0;
+            magnitude.1 = two_taps_magnitudes(&magnitude.1);
+        }
         // As in `oracle`; a gradient at a pixel is itself a sum over the windows that chose it.
         let windows = self
             .block
@@ -368,6 +385,15 @@ fn cut_loss(parts: Option<usize>) -> f64 {
         Some(3) => f64::powi(2.0, -24),
         _ => 0.0,
     }
+}
+
+/// What F(2, 2) adds up in place of magnitudes `|x| |a|` and `|x'| |b|` of the two taps, at most: `(|x| + |x'|) |a| + |x'| (|a| + |b|)` and
+/// `|x| (|a| + |b|) + (|x'| + |x|) |b|` are below `|x| (|a| + 2 |b|) + |x'| (2 |a| + |b|)`. The gradients' are the same kernel's, and its transpose.
+fn two_taps_magnitudes(kernel: &[f64]) -> Vec<f64> {
+    let (a, b) = kernel.split_at(kernel.len() / 2);
+    let first = a.iter().zip(b).map(|(a, b)| a + 2.0 * b);
+    let second = a.iter().zip(b).map(|(a, b)| 2.0 * a + b);
+    first.chain(second).collect()
 }
 
 /// The same for several rows at once, `kernels/src/conv2d/fast_rows.rs` and `row_pairs.rs`, of images of one channel: every product is of

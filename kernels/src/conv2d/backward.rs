@@ -106,7 +106,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     assert!(scratch.len() >= sections.len);
 
     let channels = conv.out_channels.next_multiple_of(S::LANES);
-    let run_offset = conv.kernel_height * layout.run_len;
+    let channel_len = input_gradient::channel_len(conv, layout.run_len, S::LANES);
     let d_run_len = conv.run().next_multiple_of(sections.run_lanes);
     let d_runs_len = conv.out_channels * conv.kernel_height * d_run_len;
     let padded_row_len = conv.padded_width() * conv.in_channels;
@@ -160,6 +160,11 @@ pub(crate) unsafe fn backward<S: Simd>(
                 if !sections.in_place.1 {
                     (d_image, d_image_row_len) = (start.add(sections.d_image), padded_row_len);
                     len = padded_len;
+                }
+                let is_all_read = !sections.in_place.1
+                    || (conv.padded_height(), conv.padded_width()) == (conv.height, conv.width);
+                if is_all_read && input_gradient::moves_along(conv, S::LANES) {
+                    len = input_gradient::ZERO_ROWS * d_image_row_len;
                 }
                 d_image.write_bytes(0, len);
             }
@@ -236,7 +241,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                     y0,
                     y1,
                     image_row_len,
-                    run_offset,
+                    channel_len,
                     d_input.is_some(),
                     lists,
                 );

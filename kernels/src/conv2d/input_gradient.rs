@@ -6,12 +6,37 @@
 //!     accumulators = d_image[pixel, block]                                          kernel_width pixels at once
 //!     for each of the pixel's entries: accumulators += value * kernel[channel, block]
 //! ```
+//! A 3 x 3 kernel on whole registers of channels takes one register of them at a time, and its nine sums along the row: a column of the
+//! image is written once a row of gradients, when the last pixel that it gets a part from is done, and its lowest row for the first time.
+//! Its kernel is packed register by register, so that what a pass reads of it stays in L1.
 
 use super::Conv2dShape;
 use super::lists::Lists;
 use crate::simd::Simd;
 
-/// Adds the rows `y0..y1`'s part to the padded image `d_image`.
+/// Rows and columns of the kernels whose sums move along.
+const SIDE: usize = 3;
+/// Their taps.
+pub(super) const TAPS: usize = SIDE * SIDE;
+/// Rows of the padded image that have to be 0 before its bands are added where the sums move along; the others are written before they
+/// are read.
+pub(super) const ZERO_ROWS: usize = SIDE - 1;
+
+/// True where the sums move along a row of pixels.
+pub(super) fn moves_along(conv: &Conv2dShape, lanes: usize) -> bool {
+    (conv.kernel_height, conv.kernel_width) == (SIDE, SIDE)
+        && conv.in_channels.is_multiple_of(lanes)
+}
+
+/// Values of the kernel from one channel of the output to the next.
+pub(super) fn channel_len(conv: &Conv2dShape, run_len: usize, lanes: usize) -> usize {
+    match moves_along(conv, lanes) {
+        true => TAPS * lanes,
+        false => conv.kernel_height * run_len,
+    }
+}
+
+/// Adds the rows `y0..y1`'s part to the padded image `d_image`, from the first row on, in turn.
 ///
 /// # Safety
 /// `lists` holds the band; `runs` is the packed kernel's second layout; `d_image` may be read and written for the
@@ -28,6 +53,20 @@ pub(super) unsafe fn add_band<S: Simd>(
     d_image: *mut f32,
     row_len: usize,
 ) {
+    if moves_along(conv, S::LANES) {
+        for block in 0..conv.in_channels / S::LANES {
+            for y in y0..y1 {
+                // SAFETY: a register of channels of the rows y..y + SIDE lies in the image.
+                unsafe {
+                    let starts = lists.starts.add((y - y0) * conv.out_width);
+                    let weights = runs.add(block * conv.out_channels * TAPS * S::LANES);
+                    let to = d_image.add(y * row_len + block * S::LANES);
+                    move_along(s, conv, starts, lists, weights, to, row_len);
+                }
+            }
+        }
+        return;
+    }
     for ky in 0..conv.kernel_height {
         let mut k = 0;
         while k < run_len {
@@ -102,5 +141,48 @@ unsafe fn scatter_row<S: Simd, const N: usize>(
                 s.store(to.add(v * S::LANES), sums[v]);
             }
         }
+    }
+}
+
+/// A register of channels, for all pixels of one row: its sums of three columns by three rows move with the pixel.
+///
+/// # Safety
+/// As for `add_band`; `weights` is what the packed kernel has for the register.
+#[inline(always)]
+unsafe fn move_along<S: Simd>(
+    s: S,
+    conv: &Conv2dShape,
+    starts: *const u32,
+    lists: Lists,
+    weights: *const f32,
+    to: *mut f32,
+    row_len: usize,
+) {
+    let mut columns = [[s.zero(); SIDE]; SIDE];
+    // Behind the last pixel the columns that are left.
+    for x in 0..conv.out_width + SIDE - 1 {
+        // SAFETY: handed on from the caller; entries lie between their pixel's start and the next one's.
+        unsafe {
+            if x < conv.out_width {
+                for e in *starts.add(x)..*starts.add(x + 1) {
+                    let entry = *lists.by_pixel.add(e as usize);
+                    let g = s.splat(entry.value);
+                    let w = weights.add(entry.offset as usize);
+                    for kx in 0..SIDE {
+                        for ky in 0..SIDE {
+                            let w = s.load(w.add((ky * SIDE + kx) * S::LANES));
+                            columns[kx][ky] = s.mul_add(g, w, columns[kx][ky]);
+                        }
+                    }
+                }
+            }
+            let to = to.add(x * conv.in_channels);
+            for ky in 0..SIDE - 1 {
+                let to = to.add(ky * row_len);
+                s.store(to, s.add(s.load(to), columns[0][ky]));
+            }
+            s.store(to.add((SIDE - 1) * row_len), columns[0][SIDE - 1]);
+        }
+        columns = [columns[1], columns[2], [s.zero(); SIDE]];
     }
 }

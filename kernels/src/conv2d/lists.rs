@@ -153,7 +153,7 @@ unsafe fn unpool_row<S: Simd>(
 ///
 /// # Safety
 /// `gradient` is what `pooled_gradient` wrote; `codes`, unless null (no pool), may be read for `channels` codes an
-/// output; `lists` has room for the band; `run_offset` is the packed kernel's distance from one channel to the next.
+/// output; `lists` has room for the band; `channel_len` is the packed kernel's distance from one channel to the next.
 #[inline(always)]
 pub(super) unsafe fn list_band<S: Simd>(
     s: S,
@@ -165,7 +165,7 @@ pub(super) unsafe fn list_band<S: Simd>(
     y0: usize,
     y1: usize,
     image_row_len: usize,
-    run_offset: usize,
+    channel_len: usize,
     by_pixel: bool,
     lists: Lists,
 ) {
@@ -204,7 +204,7 @@ pub(super) unsafe fn list_band<S: Simd>(
                         if by_pixel {
                             lists.by_pixel.add(entries).write(Entry {
                                 value,
-                                offset: (c * run_offset) as u32,
+                                offset: (c * channel_len) as u32,
                             });
                             entries += 1;
                         }

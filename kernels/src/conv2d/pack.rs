@@ -2,9 +2,11 @@
 //!
 //! - Forward: channels in blocks of `BLOCK` registers (the last block may hold fewer), padded with zeros to whole
 //!   registers: `[block][ky, kx, i][channel of the block]`. A step of the tile reads the next register or two.
-//! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers.
+//! - Input gradient: `[o][ky][kx, i]`, the (kx, i) run padded with zeros to whole registers; or for 3 x 3 kernels on whole registers of
+//!   channels `[register][o][ky, kx][channel of the register]`.
 //! - Where forward multiplies bf16 parts, or Winograd's transform of the kernel: those, in place of forward's.
 
+use super::input_gradient::{self, TAPS};
 use super::{ConvAlgorithm, ConvBlock, bf16, transpose, winograd};
 use crate::simd::Simd;
 
@@ -75,6 +77,18 @@ pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], pack
                 to[used..].fill(0.0);
             }
         }
+    }
+    if input_gradient::moves_along(conv, S::LANES) {
+        let (lanes, filters) = (S::LANES, conv.out_channels);
+        let blocks = runs.chunks_exact_mut(filters * TAPS * lanes);
+        for (block, runs) in blocks.enumerate() {
+            for tap in 0..TAPS {
+                let from = &kernel[(tap * conv.in_channels + block * lanes) * filters..];
+                let to = &mut runs[tap * lanes..];
+                transpose(lanes, filters, from, filters, to, TAPS * lanes);
+            }
+        }
+        return;
     }
     for o in 0..conv.out_channels {
         for ky in 0..conv.kernel_height {

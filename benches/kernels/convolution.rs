@@ -36,8 +36,8 @@ pub(crate) fn convolution(c: &mut Criterion) {
                     // Its two halves run alone.
                     ConvAlgorithm::Bf16x6x3 => false,
                     ConvAlgorithm::Direct | ConvAlgorithm::Im2colGemm => true,
-                    // Other layers it leaves to the direct one.
-                    ConvAlgorithm::Winograd => {
+                    // Other layers they leave to others.
+                    ConvAlgorithm::Winograd | ConvAlgorithm::Winograd1d => {
                         ConvAlgorithm::choose(&layer.block, kernels.lanes()) == algorithm
                     }
                     ConvAlgorithm::Bf16

@@ -31,6 +31,7 @@ mod patch_gradient;
 mod planes;
 mod pooled_pairs;
 mod row_pairs;
+mod scratch;
 pub(crate) mod two_taps;
 mod weight_gradient;
 mod whole_map;
@@ -47,6 +48,7 @@ pub(crate) use self::backward::backward;
 pub(crate) use self::bf16::forward_bf16;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
+use self::scratch::{Sections, split, split_len};
 use self::winograd::Form;
 
 /// The shape of a 2-D convolution of stride 1: NHWC images, HWIO kernels.
@@ -492,21 +494,6 @@ impl Kernels {
             self, block, algorithm, input, output, codes, d_output, packed, d_input, d_kernel,
             d_bias, scratch,
         );
-    }
-}
-
-/// Hands out sections of a scratch buffer, each a whole number of cache lines long.
-#[derive(Default)]
-struct Sections {
-    len: usize,
-}
-
-impl Sections {
-    /// The offset of a new section of `len` values.
-    fn take(&mut self, len: usize) -> usize {
-        let at = self.len;
-        self.len += len.next_multiple_of(16);
-        at
     }
 }
 

@@ -14,7 +14,7 @@
 //! Source: Winograd, "Arithmetic Complexity of Computations", 1980; the sums of F(2, 3) in Lavin and Gray, "Fast Algorithms for
 //! Convolutional Neural Networks", 2016, with two taps.
 
-use super::{Conv2dShape, Sections};
+use super::{Conv2dShape, split, split_len};
 use crate::activation::Activation;
 use crate::gemm::{Matrix, gemm_scratch_len, packed_len};
 use crate::table::Kernels;
@@ -46,20 +46,9 @@ pub(super) struct TwoTaps {
     counts: [usize; 3],
     /// Samples that are worked on at once.
     pub(super) samples: usize,
-    scratch: Scratch,
-}
-
-struct Scratch {
-    /// The differences, or their gradients.
-    v: usize,
-    /// The products, or their gradients.
-    m: usize,
-    /// The gradient of a + b.
-    sum: usize,
-    /// Zeros for what lies outside.
-    zeros: usize,
-    gemm: usize,
-    len: usize,
+    /// Lengths of the parts of the scratch: v or its gradient, the products or theirs, the gradient of a + b, zeros for what lies outside, and
+    /// what the products need.
+    lens: [usize; 5],
 }
 
 impl TwoTaps {
@@ -78,15 +67,13 @@ impl TwoTaps {
         let gemm = gemm_scratch_len(most, filters, channels, lanes)
             .max(gemm_scratch_len(most, channels, filters, lanes))
             .max(gemm_scratch_len(channels, filters, most, lanes));
-        let mut sections = Sections::default();
-        let scratch = Scratch {
-            v: sections.take(samples * in_sample * channels),
-            m: sections.take(samples * in_sample * filters),
-            sum: sections.take(channels * filters),
-            zeros: sections.take(channels.max(filters)),
-            gemm: sections.take(gemm),
-            len: sections.len,
-        };
+        let lens = [
+            samples * in_sample * channels,
+            samples * in_sample * filters,
+            channels * filters,
+            channels.max(filters),
+            gemm,
+        ];
         Self {
             channels,
             filters,
@@ -95,35 +82,16 @@ impl TwoTaps {
             pad: conv.pad_left,
             counts,
             samples,
-            scratch,
+            lens,
         }
     }
 
     pub(super) fn scratch_len(&self) -> usize {
-        self.scratch.len
+        split_len(&self.lens)
     }
 
     fn pairs(&self) -> usize {
         self.counts[1]
-    }
-
-    /// The sections `[v, m, sum, zeros, gemm]`.
-    fn split<'a>(&self, scratch: &'a mut [f32]) -> [&'a mut [f32]; 5] {
-        let Scratch {
-            v,
-            m,
-            sum,
-            zeros,
-            gemm,
-            len,
-        } = self.scratch;
-        let (_, rest) = scratch[..len].split_at_mut(v);
-        let (v, rest) = rest.split_at_mut(m - v);
-        let (m, rest) = rest.split_at_mut(sum - m);
-        let (sum, rest) = rest.split_at_mut(zeros - sum);
-        let (zeros, gemm) = rest.split_at_mut(gemm - zeros);
-        zeros.fill(0.0);
-        [v, m, sum, zeros, gemm]
     }
 }
 
@@ -194,21 +162,15 @@ impl TwoTaps {
                 at.map_or(zeros, |at| &x[at * len..][..len])
             };
             for (k, j) in self.differences_of_row() {
-                let (of, less) = match k {
-                    0 => (2 * j, 2 * j + 1),
-                    1 => (2 * j + 1, usize::MAX),
-                    _ if j < self.pairs() => (2 * j + 2, 2 * j + 1),
-                    _ => (2 * j + 1, usize::MAX),
-                };
                 let alone = j == self.pairs();
-                let less = if alone { zeros } else { pixel(less) };
+                let (of, less) = match k {
+                    0 if alone => (pixel(2 * j), zeros),
+                    0 => (pixel(2 * j), pixel(2 * j + 1)),
+                    2 if !alone => (pixel(2 * j + 2), pixel(2 * j + 1)),
+                    _ => (pixel(2 * j + 1), zeros),
+                };
                 let v = &mut v[self.place(k, line, j, lines, len)];
-                kernels.combine(
-                    [pixel(of), zeros, zeros],
-                    [less, zeros],
-                    Activation::Linear,
-                    v,
-                );
+                kernels.combine([of, zeros, zeros], [less, zeros], Activation::Linear, v);
             }
         }
     }
@@ -298,7 +260,8 @@ impl TwoTaps {
         map: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let [v, m, _, zeros, gemm] = self.split(scratch);
+        let [v, m, _, zeros, gemm] = split(self.lens, scratch);
+        zeros.fill(0.0);
         let (depth, filters) = (self.channels, self.filters);
         self.differences(kernels, input, zeros, v);
         let lines = input.len() / (self.width * depth);
@@ -344,7 +307,8 @@ impl TwoTaps {
         accumulate: bool,
         scratch: &mut [f32],
     ) {
-        let [v, m, sum, zeros, gemm] = self.split(scratch);
+        let [v, m, sum, zeros, gemm] = split(self.lens, scratch);
+        zeros.fill(0.0);
         let (depth, filters) = (self.channels, self.filters);
         let lines = input.len() / (self.width * depth);
         self.differences(kernels, input, zeros, v);
@@ -364,8 +328,8 @@ impl TwoTaps {
             kernels.gemm(depth, filters, rows, a, b, to, filters, add, gemm);
         }
         // a + b's goes to both.
-        kernels.add_assign(d_a, &sum[..depth * filters]);
-        kernels.add_assign(d_b, &sum[..depth * filters]);
+        kernels.add_assign(d_a, sum);
+        kernels.add_assign(d_b, sum);
         if let Some(d_input) = d_input {
             let forward = 3 * packed_len(depth, filters, kernels.lanes());
             let packed = &packed[sum_len(depth, filters) + forward..];

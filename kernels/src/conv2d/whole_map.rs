@@ -4,7 +4,7 @@
 
 use super::im2col::Cut;
 use super::two_taps::TwoTaps;
-use super::{ConvAlgorithm, ConvBlock, im2col, naive};
+use super::{ConvAlgorithm, ConvBlock, im2col, naive, split, split_len};
 use crate::activation::Activation;
 use crate::table::Kernels;
 
@@ -56,15 +56,7 @@ impl Parts {
         }
     }
 
-    /// The parts, each on a cache line where the scratch begins on one: `[map, pooled, d_bias, windows, d_windows, products]`.
-    fn split<'a>(&self, mut scratch: &'a mut [f32]) -> [&'a mut [f32]; 6] {
-        self.lens().map(|len| {
-            let (part, rest) = std::mem::take(&mut scratch).split_at_mut(len.next_multiple_of(16));
-            scratch = rest;
-            &mut part[..len]
-        })
-    }
-
+    /// `[map, pooled, d_bias, windows, d_windows, products]`
     fn lens(&self) -> [usize; 6] {
         [
             self.map,
@@ -79,12 +71,7 @@ impl Parts {
 
 /// Values of scratch for either pass.
 pub(super) fn scratch_len(block: &ConvBlock, algorithm: ConvAlgorithm, lanes: usize) -> usize {
-    let parts = Parts::new(block, algorithm, lanes);
-    parts
-        .lens()
-        .iter()
-        .map(|len| len.next_multiple_of(16))
-        .sum()
+    split_len(&Parts::new(block, algorithm, lanes).lens())
 }
 
 /// See [`Kernels::conv_block_forward`].
@@ -101,7 +88,7 @@ pub(super) fn forward(
 ) {
     let conv = &block.conv;
     let parts = Parts::new(block, algorithm, kernels.lanes());
-    let [map, pooled, no_bias, windows, _, products] = parts.split(scratch);
+    let [map, pooled, no_bias, windows, _, products] = split(parts.lens(), scratch);
     let linear = block.activation == Activation::Linear;
     // Bias and activation follow the pool, as in the direct kernels: see `ConvBlock::codes_len`.
     no_bias.fill(0.0);
@@ -194,7 +181,7 @@ pub(super) fn backward(
 ) {
     let conv = &block.conv;
     let parts = Parts::new(block, algorithm, kernels.lanes());
-    let [map, pooled, group_d_bias, windows, d_windows, products] = parts.split(scratch);
+    let [map, pooled, group_d_bias, windows, d_windows, products] = split(parts.lens(), scratch);
     d_bias.fill(0.0);
     // Products set it; plain loops, and a batch of no samples, do not.
     if algorithm == ConvAlgorithm::Naive || d_output.is_empty() {

@@ -121,6 +121,9 @@ pub(crate) const fn tile_rows(lanes: usize) -> usize {
     if lanes == 16 { 12 } else { 6 }
 }
 
+/// Rows of A up to which B is read where it stands: one row of tiles of 32 registers, two of 16.
+const IN_PLACE_ROWS: usize = 12;
+
 /// Rows of the largest tile that is one register wide: as many sums as two FMA units with a latency of 4 keep busy.
 const NARROW_ROWS: usize = 8;
 
@@ -292,8 +295,8 @@ impl Kernels {
             return;
         }
         let linear = Activation::Linear;
-        // One row of tiles reads B once: copying it would cost as much as the product.
-        let direct = if m <= tile_rows(lanes) && b.column_stride == 1 {
+        // Few rows of tiles read B, the second one from L1: copying it would cost as much as the product.
+        let direct = if m <= IN_PLACE_ROWS && b.column_stride == 1 {
             n / panel_columns(lanes) * panel_columns(lanes)
         } else {
             0

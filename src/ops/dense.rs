@@ -1,5 +1,7 @@
 //! Dense layer: x W + b, the activation that it absorbs, and the concatenation that absorbs it.
 
+mod whole_batch;
+
 use super::Activate;
 use crate::op::{Backward, Band, BatchView, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
@@ -12,8 +14,6 @@ use std::ops::Range;
 /// A kernel of this many elements or more gets its gradient over the whole batch: a copy a shard would cost more
 /// memory traffic than the products themselves.
 const WHOLE_BATCH: usize = 32_768;
-/// Elements of such a gradient that one task computes.
-const GRADIENT_BLOCK: usize = 8_192;
 /// Columns of a slice of the weights, whole panels of every instruction set.
 const SLICE_COLUMNS: usize = 32;
 /// Elements of a kernel, 1 MB, from which on it does not stay in a second-level cache by itself.
@@ -24,8 +24,6 @@ const BANDED: usize = 1 << 16;
 const PACKED: usize = 1 << 17;
 /// Units from which on the products may be left to tiles: fewer leave most of one empty.
 const MULTIPLIED_UNITS: usize = 16;
-/// The fewest rows of the kernel in a task: fewer would read the batch again and again.
-const GRADIENT_ROWS: usize = 64;
 
 /// y = activation(x W + b) with W of inputs x units, where x may stand in several parts: x1 W1 + x2 W2 + b then.
 #[derive(Debug, Clone)]
@@ -115,11 +113,6 @@ impl Dense {
         self.kernel_len() >= WHOLE_BATCH
     }
 
-    /// Rows of the kernel that one task of the whole-batch gradient computes.
-    fn block_rows(&self) -> usize {
-        (GRADIENT_BLOCK / self.units).clamp(GRADIENT_ROWS, self.inputs.max(GRADIENT_ROWS))
-    }
-
     /// A slice's share of `columns`.
     fn slice(&self, slice: usize, columns: usize) -> Range<usize> {
         share(columns, slice, self.slices())
@@ -171,12 +164,6 @@ fn rows(data: &[f32], columns: usize) -> Matrix<'_> {
         row_stride: columns,
         column_stride: 1,
     }
-}
-
-/// Values from a sample of the gathered batch to the next: a line more than the block, which would put all samples' values of a
-/// column into the same few lines of the first-level cache where it is a power of two.
-fn sample_stride(width: usize) -> usize {
-    width + 16
 }
 
 /// The transpose of a row-major matrix of `columns` columns.
@@ -406,22 +393,10 @@ impl Op for Dense {
         }
     }
 
-    /// The gradients before the activation, samples x units, and behind them the same as B of the products.
     fn gather(&self, kernels: &'static Kernels, batch: &dyn BatchView, gathered: &mut [f32]) {
-        let units = self.units;
-        let mut samples = 0;
-        for i in 0..batch.shards() {
-            let shard = batch.shard(i);
-            let d_output = self.before_activation(shard.d_output, shard.workspace);
-            gathered[samples * units..][..d_output.len()].copy_from_slice(d_output);
-            samples += shard.samples;
-        }
-        let (d_output, packed) = gathered.split_at_mut(samples * units);
-        kernels.product_pack(self.products, samples, units, rows(d_output, units), packed);
+        self.gather_gradients(kernels, batch, gathered);
     }
 
-    /// The kernel with the bias as its last row; a block is whole rows. The samples are the products' inner extent: all of
-    /// them at once, so that a tile of the gradient is written once.
     fn batch_gradient(
         &self,
         kernels: &'static Kernels,
@@ -431,54 +406,11 @@ impl Op for Dense {
         d_parameters: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let (inputs, units) = (self.inputs, self.units);
-        let (first, last) = (part.start / units, (part.end / units).min(inputs));
-        let width = last - first;
-        let stride = sample_stride(width);
-        let (d_kernel, d_bias) = d_parameters.split_at_mut(width * units);
-        let mut samples = 0;
-        for i in 0..batch.shards() {
-            let shard = batch.shard(i);
-            for (x, part) in shard.inputs.iter().zip(self.parts()) {
-                let (from, end) = (first.max(part.start), last.min(part.end));
-                if from >= end {
-                    continue;
-                }
-                let to = &mut scratch[samples * stride + from - first..];
-                let x = x.chunks_exact(part.len());
-                for (x, to) in x.zip(to.chunks_mut(stride)) {
-                    to[..end - from].copy_from_slice(&x[from - part.start..end - part.start]);
-                }
-            }
-            samples += shard.samples;
-        }
-        let (x, scratch) = scratch.split_at_mut(samples * stride);
-        let (d_output, packed) = gathered.split_at(samples * units);
-        kernels.product(
-            self.products,
-            true,
-            (width, 0..units, samples),
-            transposed(x, stride),
-            false,
-            packed,
-            d_kernel,
-            units,
-            false,
-            None,
-            Activation::Linear,
-            scratch,
-        );
-        if !d_bias.is_empty() {
-            kernels.column_sums(samples, units, d_output, d_bias);
-        }
+        self.gradient_of_block(kernels, part, batch, gathered, d_parameters, scratch);
     }
 
     fn batch_gradient_needs(&self, samples: usize, lanes: usize) -> (usize, usize) {
-        let (rows, units, products) = (self.block_rows(), self.units, self.products);
-        (
-            samples * units + products.packed_len(samples, units, lanes),
-            samples * sample_stride(rows) + products.scratch_len(rows, units, samples, lanes),
-        )
+        self.whole_batch_needs(samples, lanes)
     }
 
     fn oracle(&self, samples: usize, inputs: &[&[f64]], parameters: &[f64]) -> Vec<f64> {
@@ -512,6 +444,7 @@ mod tests {
             (7, 3, 5),
             (33, 17, 16),
             (4100, 8, 3),
+            (2200, 15, 17),
             // Cut into slices, the last one narrower.
             (300, 900, 3),
             (300, 110, 5),

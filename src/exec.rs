@@ -8,6 +8,7 @@ mod bands;
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod check;
+mod rounds;
 mod shard;
 mod stages;
 #[cfg(test)]

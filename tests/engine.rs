@@ -203,8 +203,8 @@ fn a_batch_that_does_not_fit_is_refused() {
 #[test]
 fn single_predictions_share_a_pool() {
     let pool = thread_pool(2).unwrap();
-    let predict = || {
-        let plan = Model::Parallel.compile(SIZE).unwrap();
+    let predict = &|model: Model| {
+        let plan = model.compile(SIZE).unwrap();
         let inputs = vec![0.5; plan.input_shape().len()];
         let mut executor = Executor::new(plan, 1, pool.clone(), Isa::best()).unwrap();
         executor.initialize(0);
@@ -218,8 +218,8 @@ fn single_predictions_share_a_pool() {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..3 {
-            scope.spawn(predict);
+        for model in [Model::Parallel, Model::CnnRnn, Model::CnnRnn] {
+            scope.spawn(move || predict(model));
         }
     });
 }

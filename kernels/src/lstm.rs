@@ -231,7 +231,10 @@ unsafe fn multiply_inputs<S: Simd>(
                 for gate in 0..4 {
                     start[gate] = get(s, bias.as_ptr().add(gate * units + first), width);
                 }
-                if shape.steps - step >= AHEAD {
+                if S::REGISTERS >= 32 && shape.steps - step >= 2 * AHEAD {
+                    multiply_steps::<S, { 2 * AHEAD }>(s, shape, start, x, packed, z, width);
+                    step += 2 * AHEAD;
+                } else if shape.steps - step >= AHEAD {
                     multiply_steps::<S, AHEAD>(s, shape, start, x, packed, z, width);
                     step += AHEAD;
                 } else {
@@ -270,7 +273,7 @@ unsafe fn multiply_steps<S: Simd, const N: usize>(
     }
 }
 
-/// Steps that share what is read of W: with 4 gates, as many as 16 registers hold.
+/// Steps that share what is read of W: with 4 gates, as many as 16 registers hold; twice as many with 32.
 const AHEAD: usize = 3;
 
 /// `width` units from `first` on, in rows from `top` on, at one step.

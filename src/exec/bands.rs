@@ -2,6 +2,7 @@
 //! of columns, LSTMs of units.
 
 use super::Shared;
+use super::rounds::{Apart, Rounds};
 use super::shard::Shard;
 use crate::graph::Plan;
 use crate::op::{Band, Forward, MAX_INPUTS, RandomKey};
@@ -10,50 +11,77 @@ use sonograd_kernels::AlignedVec;
 use std::mem::take;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Each step's bands; none for a step that one thread does.
-pub(super) struct Bands(Vec<Vec<Worker>>);
+/// How each step is computed.
+pub(super) struct Bands(Vec<Step>);
+
+enum Step {
+    /// By one thread.
+    Whole,
+    /// A band a thread.
+    Bands(Vec<Worker>),
+    /// The same in rounds.
+    Rounds(Rounds),
+}
+
+impl Step {
+    /// Threads that it can keep busy.
+    fn bands(&self) -> usize {
+        match self {
+            Self::Whole => 1,
+            Self::Bands(workers) => workers.len(),
+            Self::Rounds(rounds) => rounds.bands(),
+        }
+    }
+}
 
 /// A band and its thread's scratch.
-struct Worker {
-    band: Band,
+pub(super) struct Worker {
+    pub(super) band: Band,
     scratch: AlignedVec,
 }
 
 impl Bands {
     pub(super) fn new(plan: &Plan, threads: usize, lanes: usize) -> Self {
-        let workers = |band: Band| {
+        let worker = |band: Band| {
             let scratch = AlignedVec::zeros(band.op.needs(1, lanes).scratch);
             Worker { band, scratch }
         };
-        let bands = plan.steps.iter().map(|step| step.op.bands(threads));
-        Self(
-            bands
-                .map(|bands| bands.into_iter().map(workers).collect())
-                .collect(),
-        )
+        let steps = plan.steps.iter().map(|step| {
+            let bands = step.op.bands(threads).into_iter();
+            let workers: Vec<_> = bands.map(worker).collect();
+            match (workers.len(), step.op.rounds()) {
+                (0, _) => Step::Whole,
+                (_, 1) => Step::Bands(workers),
+                (_, rounds) => Step::Rounds(Rounds::new(
+                    workers,
+                    rounds,
+                    plan.value_lens[step.output] / rounds,
+                )),
+            }
+        });
+        Self(steps.collect())
     }
 
     /// Predicts a shard's one sample.
     pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard) {
         let this = rayon::current_thread_index();
-        let most = self.0.iter().map(Vec::len).max().unwrap_or(0);
+        let most = self.0.iter().map(Step::bands).max().unwrap_or(0);
         let helped = Helped::take();
         let helpers = match helped {
             Some(_) => most.saturating_sub(1),
             None => 0,
         };
-        let predicted = &Flag(AtomicBool::new(false));
+        let predicted = &Apart(AtomicBool::new(false));
         rayon::scope(|scope| {
             let _end = Raised(predicted);
             for _ in 0..helpers {
                 scope.spawn(move |_| wait_awake(this, predicted));
             }
             shard.begin(shared);
-            for (i, workers) in self.0.iter_mut().enumerate() {
-                if workers.is_empty() {
-                    shard.predict_step(shared, i);
-                } else {
-                    by_bands(shared, shard, i, workers);
+            for (i, step) in self.0.iter_mut().enumerate() {
+                match step {
+                    Step::Whole => shard.predict_step(shared, i),
+                    _ => by_bands(shared, shard, i, step),
                 }
             }
         });
@@ -62,7 +90,7 @@ impl Bands {
 
 /// Looks for work until the flag is raised. A step's bands take microseconds, and a thread of the pool that has found nothing for
 /// as long goes to sleep, from which it takes as long again to wake it. The thread that predicts, `this`, does not wait for itself.
-fn wait_awake(this: Option<usize>, end: &Flag) {
+fn wait_awake(this: Option<usize>, end: &Apart<AtomicBool>) {
     let mut idle = 0_u32;
     while rayon::current_thread_index() != this && !end.0.load(Ordering::Acquire) {
         idle = match rayon::yield_now() {
@@ -77,12 +105,8 @@ fn wait_awake(this: Option<usize>, end: &Flag) {
     }
 }
 
-/// In cache lines of its own: those beside it would go from core to core with it.
-#[repr(align(128))]
-struct Flag(AtomicBool);
-
 /// Raises a flag when it goes, also where a kernel panics.
-struct Raised<'a>(&'a Flag);
+struct Raised<'a>(&'a Apart<AtomicBool>);
 
 impl Drop for Raised<'_> {
     fn drop(&mut self) {
@@ -109,45 +133,47 @@ impl Drop for Helped {
 }
 
 /// One step of one sample, a band a thread.
-fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, workers: &mut [Worker]) {
+fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, bands: &mut Step) {
     let (plan, slots) = (shared.plan, shared.slots());
     let step = &plan.steps[i];
-    let Some(longest) = workers.first().map(|worker| worker.band.output.len()) else {
-        return;
-    };
     let mut output = take(&mut shard.slots[slots.values[step.output]]);
     let mut inputs: [&[f32]; MAX_INPUTS + 1] = [&[]; MAX_INPUTS + 1];
     for (input, &value) in inputs.iter_mut().zip(&step.inputs) {
         *input = shard.value(shared, value);
     }
-    let rounds = step.op.rounds();
-    let len = plan.value_lens[step.output] / rounds;
-    for round in 0..rounds {
-        let (done, rest) = output.split_at_mut(round * len);
+    let forward = |worker: &mut Worker, round: usize, before: &[f32], output: &mut [f32]| {
+        let Worker { band, scratch } = worker;
         let mut inputs = inputs;
-        inputs[step.inputs.len()] = &done[done.len() - len.min(done.len())..];
-        let run = |(output, Worker { band, scratch }): (&mut [f32], &mut Worker)| {
-            let mut inputs = inputs;
-            inputs[0] = &inputs[0][band.input.clone()];
-            band.op.forward(&mut Forward {
-                kernels: shared.kernels,
-                samples: 1,
-                slice: round,
-                training: false,
-                inputs: &inputs[..=step.inputs.len()],
-                parameters: &shared.weights.trainable[step.trainable.clone()],
-                state: &shared.weights.state[step.state.clone()],
-                packed: &shared.weights.packed[i],
-                sums: &shared.sums.forward[i],
-                output,
-                codes: &mut [],
-                workspace: &mut [],
-                scratch,
-                random: RandomKey::default(),
-            });
-        };
-        let bands = rest[..len].par_chunks_mut(longest).zip(&mut *workers);
-        bands.with_max_len(1).for_each(run);
+        inputs[0] = &inputs[0][band.input.clone()];
+        inputs[step.inputs.len()] = before;
+        band.op.forward(&mut Forward {
+            kernels: shared.kernels,
+            samples: 1,
+            slice: round,
+            training: false,
+            inputs: &inputs[..=step.inputs.len()],
+            parameters: &shared.weights.trainable[step.trainable.clone()],
+            state: &shared.weights.state[step.state.clone()],
+            packed: &shared.weights.packed[i],
+            sums: &shared.sums.forward[i],
+            output,
+            codes: &mut [],
+            workspace: &mut [],
+            scratch,
+            random: RandomKey::default(),
+        });
+    };
+    let len = plan.value_lens[step.output];
+    match bands {
+        Step::Whole => {}
+        Step::Bands(workers) => {
+            let longest = workers.first().map_or(1, |worker| worker.band.output.len());
+            let bands = output[..len].par_chunks_mut(longest).zip(workers);
+            bands
+                .with_max_len(1)
+                .for_each(|(output, worker)| forward(worker, 0, &[], output));
+        }
+        Step::Rounds(rounds) => rounds.run(forward, &mut output[..len]),
     }
     shard.slots[slots.values[step.output]] = output;
 }

@@ -27,6 +27,7 @@ mod naive;
 mod narrow_gradient;
 mod one_channel;
 mod pack;
+mod paired_rows;
 mod patch_gradient;
 mod planes;
 mod pooled_pairs;

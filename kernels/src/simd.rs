@@ -116,6 +116,8 @@ pub(crate) trait Simd: Copy {
     fn index(self, a: Self::F) -> Self::Index;
     /// Lane i is that of 16 values from `table` on which lane i of `index` names.
     unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
+    /// `a0 b0 a1 b1 ..`, the first half of the lanes and the second.
+    fn interleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
     /// Splits `a` followed by `b` into the values of even and of odd index.
     fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
     /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
@@ -266,6 +268,12 @@ macro_rules! paired_simd {
             unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F {
                 // SAFETY: the caller gives 16 readable values.
                 unsafe { [$half.lookup(table, index[0]), $half.lookup(table, index[1])] }
+            }
+            #[inline(always)]
+            fn interleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F) {
+                let (first, second) = $half.interleave(a[0], b[0]);
+                let (third, fourth) = $half.interleave(a[1], b[1]);
+                ([first, second], [third, fourth])
             }
             #[inline(always)]
             fn deinterleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F) {

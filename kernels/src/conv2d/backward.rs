@@ -2,6 +2,7 @@
 
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
+use super::paired_rows::{self, PairedRows};
 use super::patch_gradient::Patches;
 use super::{
     ConvBlock, Sections, crop, input_gradient, narrow_gradient, patch_gradient, place, transpose,
@@ -31,6 +32,7 @@ pub(crate) struct Scratch {
     counts: usize,
     row: usize,
     patches: usize,
+    pairs: usize,
 }
 
 impl Scratch {
@@ -65,6 +67,10 @@ impl Scratch {
             counts: sections.take(conv.out_channels),
             row: sections.take(conv.out_width * channels),
             patches: sections.take(patch_gradient::scratch_len(&pool)),
+            pairs: sections.take(match paired_rows::applies(conv) {
+                true => PairedRows::new(conv, &pool, lanes).scratch_len(),
+                false => 0,
+            }),
             len: sections.len,
         }
     }
@@ -114,13 +120,21 @@ pub(crate) unsafe fn backward<S: Simd>(
     let row_len = conv.width * conv.in_channels;
     scratch[sections.d_bias..][..channels].fill(0.0);
     scratch[sections.d_runs..][..d_runs_len].fill(0.0);
-    if !sections.in_place.0 {
-        scratch[sections.image..][..padded_len].fill(0.0);
-    }
     let patches = match &d_input {
         None if !codes.is_empty() => Patches::new(block, S::LANES),
         _ => None,
     };
+    let pairs = match &d_input {
+        None if patches.is_none() && paired_rows::applies(conv) => {
+            Some(PairedRows::new(conv, &pool, S::LANES))
+        }
+        _ => None,
+    };
+    if let Some(pairs) = &pairs {
+        pairs.clear(&mut scratch[sections.pairs..]);
+    } else if !sections.in_place.0 {
+        scratch[sections.image..][..padded_len].fill(0.0);
+    }
     if patches.is_some() {
         d_kernel.fill(0.0);
     }
@@ -142,9 +156,31 @@ pub(crate) unsafe fn backward<S: Simd>(
         } else {
             padded_row_len
         };
-        let offsets = narrow_gradient::code_offsets(conv, &pool, image_row_len);
+        let offsets = match &pairs {
+            Some(pairs) => pairs.code_offsets(conv, &pool),
+            None => narrow_gradient::code_offsets(&pool, image_row_len, conv.in_channels),
+        };
         for n in 0..samples {
             let mut image = input.as_ptr().add(n * conv.input_len());
+            let output = output.as_ptr().add(n * pool.output_len());
+            let d_output = d_output.as_ptr().add(n * pool.output_len());
+            let d_bias = start.add(sections.d_bias);
+            let mut sample_codes = std::ptr::null();
+            if !codes.is_empty() {
+                sample_codes = codes.as_ptr().add(n * pool.output_len());
+            }
+            if let Some(pairs) = pairs {
+                let from = paired_rows::Sources {
+                    image,
+                    output,
+                    d_output,
+                    codes: sample_codes,
+                    d_bias,
+                };
+                let scratch = from_raw_parts_mut(start.add(sections.pairs), pairs.scratch_len());
+                pairs.add(s, block, &offsets, from, scratch);
+                continue;
+            }
             if !sections.in_place.0 {
                 let padded = start.add(sections.image);
                 let image_of = from_raw_parts(image, conv.input_len());
@@ -169,13 +205,6 @@ pub(crate) unsafe fn backward<S: Simd>(
                 d_image.write_bytes(0, len);
             }
 
-            let output = output.as_ptr().add(n * pool.output_len());
-            let d_output = d_output.as_ptr().add(n * pool.output_len());
-            let d_bias = start.add(sections.d_bias);
-            let mut sample_codes = std::ptr::null();
-            if !codes.is_empty() {
-                sample_codes = codes.as_ptr().add(n * pool.output_len());
-            }
             if let Some(patches) = patches {
                 let from = patch_gradient::Sources {
                     output,
@@ -276,6 +305,9 @@ pub(crate) unsafe fn backward<S: Simd>(
     d_bias.copy_from_slice(&scratch[sections.d_bias..][..d_bias.len()]);
     if patches.is_some() {
         return;
+    }
+    if let Some(pairs) = pairs {
+        return pairs.write(conv, &mut scratch[sections.pairs..], d_kernel);
     }
     let d_runs = &scratch[sections.d_runs..][..d_runs_len];
     let (run, filters) = (conv.run(), conv.out_channels);

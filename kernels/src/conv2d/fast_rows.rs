@@ -114,7 +114,7 @@ pub(super) unsafe fn sums<S: Simd>(
 ///
 /// # Safety
 /// `sums` points at the tile's first column in the group's first row of sums, `weights` at the first of the filters in
-/// the first product's kernel; `slot` may be written as for [`Planes::store`], ROWS slots of it.
+/// the first product's kernel; `slot` and `waiting` may be written as for [`Planes::store`], ROWS slots of the first.
 #[inline(always)]
 pub(super) unsafe fn tile<S: Simd, const F: usize, const V: usize>(
     s: S,
@@ -124,6 +124,7 @@ pub(super) unsafe fn tile<S: Simd, const F: usize, const V: usize>(
     sums: *const f32,
     weights: *const f32,
     slot: *mut f32,
+    waiting: *mut f32,
 ) {
     let taps = Taps {
         rows: kernel_rows(conv),
@@ -132,10 +133,10 @@ pub(super) unsafe fn tile<S: Simd, const F: usize, const V: usize>(
         filters: conv.out_channels,
     };
     let kernel_len = taps.rows * taps.columns * taps.filters;
-    let zero = [[s.zero(); V]; F];
-    let (mut even, mut odd) = (zero, zero);
+    let (even, odd) = (planes.slot_len, 3 * planes.slot_len);
+    // Sums that wait stand in memory, of all rows in the slots of the last two: all of them together would not fit the registers.
     for (product, row) in [(3, None), (0, Some(0)), (6, Some(1))] {
-        // SAFETY: the products stand a row of sums, and a kernel, apart.
+        // SAFETY: the products stand a row of sums, and a kernel, apart; `waiting` holds a tile.
         unsafe {
             let (x, w) = (
                 sums.add(product * row_len),
@@ -143,32 +144,21 @@ pub(super) unsafe fn tile<S: Simd, const F: usize, const V: usize>(
             );
             let (x1, w1) = (x.add(row_len), w.add(kernel_len));
             let (x2, w2) = (x1.add(row_len), w1.add(kernel_len));
-            let both = correlate::<S, F, V>(s, taps, x1, w1, zero);
+            let both = correlate::<S, F, V>(s, taps, x1, w1, [[s.zero(); V]; F]);
+            planes.store(s, waiting, &both);
             let upper = correlate::<S, F, V>(s, taps, x, w, both);
-            let lower = correlate::<S, F, V>(s, taps, x2, w2, both);
+            let to = slot.add(row.unwrap_or(1) * planes.slot_len);
             match row {
-                // Of all four rows.
-                None => (even, odd) = (upper, lower),
-                Some(row) => {
-                    let slot = slot.add(row * planes.slot_len);
-                    planes.store(s, slot, &add(s, upper, even));
-                    planes.store(s, slot.add(2 * planes.slot_len), &add(s, lower, odd));
-                }
+                None => planes.store(s, to, &upper),
+                Some(_) => planes.store_sum(s, to, &upper, slot.add(even)),
+            }
+            let both = planes.load::<S, F, V>(s, waiting);
+            let lower = correlate::<S, F, V>(s, taps, x2, w2, both);
+            let to = to.add(2 * planes.slot_len);
+            match row {
+                None => planes.store(s, to, &lower),
+                Some(_) => planes.store_sum(s, to, &lower, slot.add(odd)),
             }
         }
     }
-}
-
-#[inline(always)]
-fn add<S: Simd, const F: usize, const V: usize>(
-    s: S,
-    mut a: [[S::F; V]; F],
-    b: [[S::F; V]; F],
-) -> [[S::F; V]; F] {
-    for f in 0..F {
-        for v in 0..V {
-            a[f][v] = s.add(a[f][v], b[f][v]);
-        }
-    }
-    a
 }

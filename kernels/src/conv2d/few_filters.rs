@@ -75,10 +75,12 @@ impl FewFilters {
     /// Values of the padded image, the sums and the ring of planes.
     fn lens(&self) -> [usize; 3] {
         let sums = self.sums.unwrap_or(0) * fast_rows::PRODUCTS;
+        // A slot behind the ring.
+        let waiting = usize::from(self.sums.is_some()) * self.planes.slot_len;
         [
             self.padded_rows * self.row_len,
             sums * self.row_len,
-            self.planes.slots * self.planes.slot_len,
+            self.planes.slots * self.planes.slot_len + waiting,
         ]
     }
 
@@ -222,6 +224,7 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
     assert!(image.len() >= if WINOGRAD { sums_len } else { padded_len });
     assert!(ring.len() >= ring_len);
     let slot = row % planes.slots * planes.slot_len;
+    let waiting = planes.slots * planes.slot_len - slot;
     let groups = conv.out_channels.div_ceil(4);
     let (size, larger) = (conv.out_channels / groups, conv.out_channels % groups);
     let mut f = 0;
@@ -232,10 +235,10 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
             let (image, weights) = (image.as_ptr().add(from), packed.as_ptr().add(f));
             let to = ring.as_mut_ptr().add(slot + f * planes.plane_len);
             match filters {
-                1 => tiles::<S, WINOGRAD, 1>(s, layout, image, weights, to),
-                2 => tiles::<S, WINOGRAD, 2>(s, layout, image, weights, to),
-                3 => tiles::<S, WINOGRAD, 3>(s, layout, image, weights, to),
-                _ => tiles::<S, WINOGRAD, 4>(s, layout, image, weights, to),
+                1 => tiles::<S, WINOGRAD, 1>(s, layout, image, weights, to, waiting),
+                2 => tiles::<S, WINOGRAD, 2>(s, layout, image, weights, to, waiting),
+                3 => tiles::<S, WINOGRAD, 3>(s, layout, image, weights, to, waiting),
+                _ => tiles::<S, WINOGRAD, 4>(s, layout, image, weights, to, waiting),
             }
         }
         f += filters;
@@ -248,7 +251,8 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
 /// All pixels of a step's rows for F filters, in tiles of nearly equal numbers of registers.
 ///
 /// # Safety
-/// As for `step`: `image` is the first row that is read, `to` the first plane of the first slot.
+/// As for `step`: `image` is the first row that is read, `to` the first plane of the first slot, `waiting` the distance from there to the
+/// slot for sums that wait.
 #[inline(always)]
 unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
     s: S,
@@ -256,6 +260,7 @@ unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
     image: *const f32,
     weights: *const f32,
     to: *mut f32,
+    waiting: usize,
 ) {
     // Accumulators, the pixels and a weight fit 16 registers (or 32), with one to spare: without it some are spilled.
     let most = match F {
@@ -275,7 +280,7 @@ unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
             let (image, to) = (image.add(x * S::LANES), to.add(x * S::LANES));
             macro_rules! tile {
                 ($v:literal) => {
-                    tile::<S, WINOGRAD, F, $v>(s, layout, image, weights, to)
+                    tile::<S, WINOGRAD, F, $v>(s, layout, image, weights, to, waiting)
                 };
             }
             match n {
@@ -302,12 +307,16 @@ unsafe fn tile<S: Simd, const WINOGRAD: bool, const F: usize, const V: usize>(
     image: *const f32,
     weights: *const f32,
     to: *mut f32,
+    waiting: usize,
 ) {
     let (conv, planes) = (&layout.block.conv, &layout.planes);
     // SAFETY: handed on from the caller.
     unsafe {
         if WINOGRAD {
-            return fast_rows::tile::<S, F, V>(s, conv, planes, layout.row_len, image, weights, to);
+            let (row_len, waiting) = (layout.row_len, to.add(waiting));
+            return fast_rows::tile::<S, F, V>(
+                s, conv, planes, row_len, image, weights, to, waiting,
+            );
         }
         let taps = Taps {
             rows: conv.kernel_height,

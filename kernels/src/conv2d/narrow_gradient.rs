@@ -1,4 +1,4 @@
-//! The gradient of a kernel whose runs fit one register: few taps of a one-channel image.
+//! The gradient of a kernel whose runs are five to eight values: few taps of a one-channel image. Shorter ones: `paired_rows`.
 //!
 //! With so little work an entry, listing would cost more than it saves. Each pooled gradient multiplies the input at
 //! the pixel that its code names, straight from the pooled map:
@@ -28,7 +28,7 @@ pub(super) struct Sources {
     /// The padded image and its row length.
     pub(super) image: *const f32,
     pub(super) row_len: usize,
-    /// `[channel][ky][run padded to the narrow register]`
+    /// `[channel][ky][run padded to eight]`
     pub(super) d_runs: *mut f32,
     pub(super) d_bias: *mut f32,
 }
@@ -38,13 +38,14 @@ pub(super) fn applies(conv: &Conv2dShape) -> bool {
     conv.run() <= 8
 }
 
-/// The distance from a window's first pixel to the one that a code names, for every code.
+/// The distance from a window's first pixel to the one that a code names, for every code, in rows of `row_len` values and pixels of
+/// `pixel_len`.
 #[inline(always)]
-pub(super) fn code_offsets(conv: &Conv2dShape, pool: &PoolShape, row_len: usize) -> [u32; 256] {
+pub(super) fn code_offsets(pool: &PoolShape, row_len: usize, pixel_len: usize) -> [u32; 256] {
     let mut offsets = [0; 256];
     for code in 0..pool.window_height * pool.window_width {
         let (y, x) = (code / pool.window_width, code % pool.window_width);
-        offsets[code] = (y * row_len + x * conv.in_channels) as u32;
+        offsets[code] = (y * row_len + x * pixel_len) as u32;
     }
     offsets
 }
@@ -52,8 +53,8 @@ pub(super) fn code_offsets(conv: &Conv2dShape, pool: &PoolShape, row_len: usize)
 /// Adds the part of pooled row `oy` to `d_runs` and `d_bias`.
 ///
 /// # Safety
-/// The sources hold the row, and the sample's image, which may be read for one narrow register behind its end where
-/// the run does not fill it; `offsets` are of `code_offsets`.
+/// The sources hold the row, and the sample's image, which may be read for eight values behind its end where
+/// the run does not fill them; `offsets` are of `code_offsets`.
 #[inline(always)]
 pub(super) unsafe fn add_pooled_row<S: Simd>(
     s: S,
@@ -79,25 +80,20 @@ pub(super) unsafe fn add_pooled_row<S: Simd>(
             from_raw_parts_mut(from.gradient, len),
         );
     }
-    let wide = conv.run() > 4;
+    let s = s.oct();
     let mut ky = 0;
     while ky < conv.kernel_height {
-        // 8 to 12 accumulators, so that one addition does not wait for the last.
+        // 8 accumulators, so that one addition does not wait for the last.
         macro_rules! rows {
-            ($token:expr, $rows:literal, $channels:literal) => {{
+            ($rows:literal, $channels:literal) => {{
                 // SAFETY: rows ky.. lie in the kernel; the rest is handed on.
-                unsafe {
-                    add_channels::<_, $rows, $channels>($token, conv, pool, offsets, from, oy, ky)
-                }
+                unsafe { add_channels::<_, $rows, $channels>(s, conv, pool, offsets, from, oy, ky) }
                 ky += $rows;
             }};
         }
         match conv.kernel_height - ky {
-            8.. if wide => rows!(s.oct(), 8, 1),
-            _ if wide => rows!(s.oct(), 1, 8),
-            4.. => rows!(s.quad(), 4, 2),
-            3 => rows!(s.quad(), 3, 4),
-            _ => rows!(s.quad(), 1, 8),
+            8.. => rows!(8, 1),
+            _ => rows!(1, 8),
         }
     }
 }

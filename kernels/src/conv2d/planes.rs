@@ -39,6 +39,47 @@ impl Planes {
         }
     }
 
+    /// The same with what stands at `other` added.
+    ///
+    /// # Safety
+    /// Both lie in the ring.
+    #[inline(always)]
+    pub(super) unsafe fn store_sum<S: Simd, const F: usize, const V: usize>(
+        &self,
+        s: S,
+        to: *mut f32,
+        pixels: &[[S::F; V]; F],
+        other: *const f32,
+    ) {
+        for f in 0..F {
+            for v in 0..V {
+                let at = f * self.plane_len + v * S::LANES;
+                // SAFETY: the caller's promise.
+                unsafe { s.store(to.add(at), s.add(pixels[f][v], s.load(other.add(at)))) }
+            }
+        }
+    }
+
+    /// Reads V registers of pixels of F planes.
+    ///
+    /// # Safety
+    /// They lie in the ring.
+    #[inline(always)]
+    pub(super) unsafe fn load<S: Simd, const F: usize, const V: usize>(
+        &self,
+        s: S,
+        from: *const f32,
+    ) -> [[S::F; V]; F] {
+        let mut pixels = [[s.zero(); V]; F];
+        for f in 0..F {
+            for v in 0..V {
+                // SAFETY: the caller's promise.
+                pixels[f][v] = unsafe { s.load(from.add(f * self.plane_len + v * S::LANES)) };
+            }
+        }
+        pixels
+    }
+
     /// Pools row `oy` as `crate::pool::pool_row` does, up to four filters at a time: their pixels are interleaved in registers.
     ///
     /// # Safety

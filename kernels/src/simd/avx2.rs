@@ -189,6 +189,17 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn interleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
+        // SAFETY: the token proves AVX2. Inside 128-bit halves first, then the halves in order.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            (
+                _mm256_permute2f128_ps::<0x20>(low, high),
+                _mm256_permute2f128_ps::<0x31>(low, high),
+            )
+        }
+    }
+    #[inline(always)]
     fn deinterleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: the token proves AVX2. The shuffles work inside 128-bit halves: the 64-bit pieces come out in
         // the order 0 2 1 3 and are put right.
@@ -375,6 +386,11 @@ impl Simd for Avx2Quad {
     unsafe fn lookup(self, table: *const f32, index: __m128i) -> __m128 {
         // SAFETY: the token proves AVX2; the caller gives 16 readable values, an index is below 16.
         unsafe { _mm_i32gather_ps::<4>(table, index) }
+    }
+    #[inline(always)]
+    fn interleave(self, a: __m128, b: __m128) -> (__m128, __m128) {
+        // SAFETY: the token proves AVX2.
+        unsafe { (_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b)) }
     }
     #[inline(always)]
     fn deinterleave(self, a: __m128, b: __m128) -> (__m128, __m128) {

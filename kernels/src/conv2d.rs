@@ -259,7 +259,7 @@ impl ConvBlock {
     fn is_few_filters(&self, lanes: usize) -> bool {
         match self.algorithm(lanes) {
             ConvAlgorithm::Direct => few_filters::applies(self, lanes),
-            ConvAlgorithm::Winograd => winograd::form(self, lanes) == Some(Form::FourRows),
+            ConvAlgorithm::Winograd => winograd::form(self, lanes) == Some(Form::Rows),
             _ => false,
         }
     }

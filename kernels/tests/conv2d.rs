@@ -290,6 +290,10 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         conv: conv(80, 80, (1, 3), (4, 4), true),
         ..plain
     };
+    let odd = ConvBlock {
+        conv: conv(80, 80, (1, 3), (5, 5), true),
+        ..plain
+    };
     let one_channel = ConvBlock {
         conv: conv(80, 80, (1, 32), (3, 3), false),
         ..plain
@@ -309,7 +313,8 @@ fn a_rule_chooses_where_nothing_is_asked_for() {
         assert_eq!(few_channels.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(tall.algorithm(lanes), ConvAlgorithm::Winograd);
         assert_eq!(one_channel.algorithm(lanes), ConvAlgorithm::Winograd);
-        assert_eq!(less_tall.algorithm(lanes), ConvAlgorithm::Direct);
+        assert_eq!(less_tall.algorithm(lanes), ConvAlgorithm::Winograd);
+        assert_eq!(odd.algorithm(lanes), ConvAlgorithm::Direct);
         assert_eq!(asked.algorithm(lanes), ConvAlgorithm::Naive);
     }
 }

@@ -122,8 +122,8 @@ impl ConvAlgorithm {
     /// The rule, for registers of `lanes` values: [`Im2colGemm`](Self::Im2colGemm) for a convolution over one row (1-D)
     /// without a pool whose filters fill two registers and whose windows hold at least 32 values, or
     /// [`Winograd1d`](Self::Winograd1d) where it has two taps and 32 channels or more,
-    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, or of one channel, and for few filters with a tall
-    /// kernel,
+    /// [`Winograd`](Self::Winograd) for a 3 x 3 one of 16 channels and 16 filters or more, or of one channel, and for few filters with 4, 6, 8, ..
+    /// kernel rows,
     /// [`Direct`](Self::Direct) for every other.
     ///
     /// Behind a pool at most one gradient in two is not 0, and the direct kernels multiply those alone; without one they
@@ -134,7 +134,7 @@ impl ConvAlgorithm {
     pub fn choose(block: &ConvBlock, lanes: usize) -> ConvAlgorithm {
         let conv = &block.conv;
         let minimal = match winograd::form(block, lanes) {
-            Some(Form::FourRows) => true,
+            Some(Form::Rows) => true,
             Some(Form::RowPairs) => !few_filters::applies(block, lanes),
             Some(Form::Tiles) => {
                 conv.in_channels.min(conv.out_channels) >= WINOGRAD_CHANNELS

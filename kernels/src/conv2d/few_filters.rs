@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each pooled row
-//!   for each missing row, into the ring as one plane a filter             four at once by Winograd, see `fast_rows`
+//!   for each missing row, into the ring as one plane a filter             several at once by Winograd, see `fast_rows`
 //!     for each tile of up to 5 registers of pixels, for up to 4 filters        accumulators: filters x registers
 //!       for ky, kx: load the registers at kx, broadcast the filters' weights, fused multiply-add
 //!   pool: split the columns of the windows into registers, compare, write interleaved (`planes`)
@@ -50,9 +50,10 @@ impl FewFilters {
         let plane_len = width.max(windows);
         let (mut step, mut above, mut sums, mut padded_rows) = (1, 0, None, conv.padded_height());
         if block.algorithm(lanes) == ConvAlgorithm::Winograd {
-            (step, above) = (fast_rows::ROWS, block.first_row % fast_rows::ROWS);
+            step = fast_rows::together(conv);
+            above = block.first_row % step;
             let rows = fast_rows::sums_rows(conv, (conv.out_height + above).div_ceil(step));
-            (sums, padded_rows) = (Some(rows), fast_rows::padded_rows(rows));
+            (sums, padded_rows) = (Some(rows), fast_rows::padded_rows(conv, rows));
         }
         Self {
             block: *block,
@@ -74,7 +75,7 @@ impl FewFilters {
 
     /// Values of the padded image, the sums and the ring of planes.
     fn lens(&self) -> [usize; 3] {
-        let sums = self.sums.unwrap_or(0) * fast_rows::PRODUCTS;
+        let sums = self.sums.unwrap_or(0) * fast_rows::products(&self.block.conv);
         // A slot behind the ring.
         let waiting = usize::from(self.sums.is_some()) * self.planes.slot_len;
         [
@@ -155,7 +156,13 @@ pub(crate) unsafe fn sums<S: Simd>(
     assert!(layout.lanes == S::LANES && layout.sums.is_some_and(|rows| row < rows));
     assert!(padded.len() >= padded_len && sums.len() >= sums_len);
     // SAFETY: the lengths above; rows are whole registers.
-    unsafe { fast_rows::sums(s, row, layout.row_len, padded.as_ptr(), sums.as_mut_ptr()) }
+    unsafe {
+        let (row_len, padded, sums) = (layout.row_len, padded.as_ptr(), sums.as_mut_ptr());
+        match layout.step {
+            4 => fast_rows::sums::<S, 4>(s, row, row_len, padded, sums),
+            _ => fast_rows::sums::<S, 2>(s, row, row_len, padded, sums),
+        }
+    }
 }
 
 /// A row of the map into the ring, all filters without their bias. Rows are counted from the first step's on.
@@ -177,7 +184,7 @@ pub(crate) unsafe fn row<S: Simd>(
     let conv = &layout.block.conv;
     assert!(layout.sums.is_none() && row < conv.out_height);
     // SAFETY: the image has the rows of the kernel from `row` on.
-    unsafe { step::<S, false>(s, layout, row, padded, row * layout.row_len, packed, ring) }
+    unsafe { step::<S, 1>(s, layout, row, padded, row * layout.row_len, packed, ring) }
 }
 
 /// The same of the rows that a step by Winograd computes, from `row` on, and from the products' sums.
@@ -196,12 +203,18 @@ pub(crate) unsafe fn rows<S: Simd>(
     packed: &[f32],
     ring: &mut [f32],
 ) {
-    let group = row / fast_rows::ROWS;
-    let reach = group + fast_rows::kernel_rows(&layout.block.conv);
-    assert!(row.is_multiple_of(fast_rows::ROWS) && layout.sums.is_some_and(|rows| reach <= rows));
-    let from = group * fast_rows::PRODUCTS * layout.row_len;
+    let conv = &layout.block.conv;
+    let group = row / layout.step;
+    let reach = group + fast_rows::kernel_rows(conv);
+    assert!(row.is_multiple_of(layout.step) && layout.sums.is_some_and(|rows| reach <= rows));
+    let from = group * fast_rows::products(conv) * layout.row_len;
     // SAFETY: the sums have the rows of the products' kernels from the group's on.
-    unsafe { step::<S, true>(s, layout, row, sums, from, packed, ring) }
+    unsafe {
+        match layout.step {
+            4 => step::<S, 4>(s, layout, row, sums, from, packed, ring),
+            _ => step::<S, 2>(s, layout, row, sums, from, packed, ring),
+        }
+    }
 }
 
 /// A step's rows; what stands behind a row's end is -infinity: no maximum.
@@ -209,7 +222,7 @@ pub(crate) unsafe fn rows<S: Simd>(
 /// # Safety
 /// `image[from..]` holds the rows that the kernel, or the products', read.
 #[inline(always)]
-unsafe fn step<S: Simd, const WINOGRAD: bool>(
+unsafe fn step<S: Simd, const TOGETHER: usize>(
     s: S,
     layout: &FewFilters,
     row: usize,
@@ -221,7 +234,7 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
     let (conv, planes) = (&layout.block.conv, &layout.planes);
     let [padded_len, sums_len, ring_len] = layout.lens();
     assert!(layout.lanes == S::LANES && packed.len() == layout.packed_len);
-    assert!(image.len() >= if WINOGRAD { sums_len } else { padded_len });
+    assert!(image.len() >= if TOGETHER > 1 { sums_len } else { padded_len });
     assert!(ring.len() >= ring_len);
     let slot = row % planes.slots * planes.slot_len;
     let waiting = planes.slots * planes.slot_len - slot;
@@ -235,10 +248,10 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
             let (image, weights) = (image.as_ptr().add(from), packed.as_ptr().add(f));
             let to = ring.as_mut_ptr().add(slot + f * planes.plane_len);
             match filters {
-                1 => tiles::<S, WINOGRAD, 1>(s, layout, image, weights, to, waiting),
-                2 => tiles::<S, WINOGRAD, 2>(s, layout, image, weights, to, waiting),
-                3 => tiles::<S, WINOGRAD, 3>(s, layout, image, weights, to, waiting),
-                _ => tiles::<S, WINOGRAD, 4>(s, layout, image, weights, to, waiting),
+                1 => tiles::<S, TOGETHER, 1>(s, layout, image, weights, to, waiting),
+                2 => tiles::<S, TOGETHER, 2>(s, layout, image, weights, to, waiting),
+                3 => tiles::<S, TOGETHER, 3>(s, layout, image, weights, to, waiting),
+                _ => tiles::<S, TOGETHER, 4>(s, layout, image, weights, to, waiting),
             }
         }
         f += filters;
@@ -254,7 +267,7 @@ unsafe fn step<S: Simd, const WINOGRAD: bool>(
 /// As for `step`: `image` is the first row that is read, `to` the first plane of the first slot, `waiting` the distance from there to the
 /// slot for sums that wait.
 #[inline(always)]
-unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
+unsafe fn tiles<S: Simd, const TOGETHER: usize, const F: usize>(
     s: S,
     layout: &FewFilters,
     image: *const f32,
@@ -280,7 +293,7 @@ unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
             let (image, to) = (image.add(x * S::LANES), to.add(x * S::LANES));
             macro_rules! tile {
                 ($v:literal) => {
-                    tile::<S, WINOGRAD, F, $v>(s, layout, image, weights, to, waiting)
+                    tile::<S, TOGETHER, F, $v>(s, layout, image, weights, to, waiting)
                 };
             }
             match n {
@@ -301,7 +314,7 @@ unsafe fn tiles<S: Simd, const WINOGRAD: bool, const F: usize>(
 /// # Safety
 /// As for `tiles`.
 #[inline(always)]
-unsafe fn tile<S: Simd, const WINOGRAD: bool, const F: usize, const V: usize>(
+unsafe fn tile<S: Simd, const TOGETHER: usize, const F: usize, const V: usize>(
     s: S,
     layout: &FewFilters,
     image: *const f32,
@@ -312,11 +325,17 @@ unsafe fn tile<S: Simd, const WINOGRAD: bool, const F: usize, const V: usize>(
     let (conv, planes) = (&layout.block.conv, &layout.planes);
     // SAFETY: handed on from the caller.
     unsafe {
-        if WINOGRAD {
-            let (row_len, waiting) = (layout.row_len, to.add(waiting));
-            return fast_rows::tile::<S, F, V>(
-                s, conv, planes, row_len, image, weights, to, waiting,
-            );
+        if TOGETHER > 1 {
+            let tile = fast_rows::Tile {
+                conv,
+                planes,
+                row_len: layout.row_len,
+                sums: image,
+                weights,
+                slot: to,
+                waiting: to.add(waiting),
+            };
+            return tile.rows::<S, TOGETHER, F, V>(s);
         }
         let taps = Taps {
             rows: conv.kernel_height,

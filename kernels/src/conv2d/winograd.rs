@@ -44,13 +44,13 @@ pub(crate) enum Form {
     /// [`row_pairs`].
     RowPairs,
     /// [`fast_rows`].
-    FourRows,
+    Rows,
 }
 
 /// The form that a block takes, if it can be computed so.
 pub(crate) fn form(block: &ConvBlock, lanes: usize) -> Option<Form> {
     match fast_rows::applies(block, lanes) {
-        true => Some(Form::FourRows),
+        true => Some(Form::Rows),
         false => form_of_3x3(&block.conv),
     }
 }
@@ -163,7 +163,7 @@ impl Layout {
 pub(super) fn packed_kernel_len(block: &ConvBlock, lanes: usize) -> usize {
     let conv = &block.conv;
     match form(block, lanes) {
-        Some(Form::FourRows) => fast_rows::packed_kernel_len(conv),
+        Some(Form::Rows) => fast_rows::packed_kernel_len(conv),
         Some(Form::RowPairs) => row_pairs::packed_kernel_len(conv, lanes),
         _ => POINTS * packed_len(conv.in_channels, conv.out_channels, lanes),
     }
@@ -174,7 +174,7 @@ pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut
     let conv = &block.conv;
     let packed = &mut packed[..packed_kernel_len(block, lanes)];
     match form(block, lanes) {
-        Some(Form::FourRows) => fast_rows::pack(conv, kernel, packed),
+        Some(Form::Rows) => fast_rows::pack(conv, kernel, packed),
         Some(Form::RowPairs) => row_pairs::pack(conv, lanes, kernel, packed),
         _ => pack_points(conv, lanes, kernel, packed),
     }

@@ -188,7 +188,10 @@ impl Problem {
                     winograd_magnitudes(conv, n, &x, &w)
                 }
                 (3, 3) => winograd_row_magnitudes(conv, n, &x, &w, 2, 3),
-                (8.., _) => winograd_row_magnitudes(conv, n, &x, &w, 4, 4),
+                (8.., _) if conv.kernel_height % 4 == 0 => {
+                    winograd_row_magnitudes(conv, n, &x, &w, 4, 4)
+                }
+                (4.., _) => winograd_row_magnitudes(conv, n, &x, &w, 2, 2),
                 _ => vec![0.0; magnitudes.len()],
             };
             magnitudes

@@ -127,9 +127,10 @@ impl PairedRows {
         for oy in 0..pool.out_height {
             let first = (oy * pool.stride_height).saturating_sub(pool.pad_top);
             if first + self.read > base + room {
-                let kept = end.max(first) - first;
-                rows.copy_within((first - base) * self.row_len.., 0);
-                (base, end) = (first, first + kept);
+                if first < end {
+                    rows.copy_within((first - base) * self.row_len.., 0);
+                }
+                (base, end) = (first, end.max(first));
             }
             for y in end..first + self.read {
                 let to = &mut rows[(y - base) * self.row_len..][..self.row_len];

@@ -326,6 +326,8 @@ impl Problem {
             block: ConvBlock {
                 activation: Activation::Linear,
                 pool: None,
+                // Of few filters some rows are computed together where the windows stand side by side alone.
+                algorithm: (self.block.algorithm).map(|_| self.block.algorithm(kernels.lanes())),
                 ..self.block
             },
             d_output: vec![0.0; self.samples * self.block.conv.output_len()],

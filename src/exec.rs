@@ -8,6 +8,7 @@ mod bands;
 pub mod batch;
 #[cfg(test)]
 pub(crate) mod check;
+mod gradients;
 mod rounds;
 mod shard;
 mod stages;
@@ -30,8 +31,7 @@ pub(crate) use stages::PART_BYTES;
 use stages::{Action, Stage, part_samples, train_stages};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
-use view::StepView;
+use std::sync::{Arc, Mutex};
 pub use weights::Snapshot;
 use weights::Weights;
 
@@ -39,9 +39,6 @@ use weights::Weights;
 const SHARD_SAMPLES: usize = 16;
 /// A small batch is still cut into this many shards, so that it keeps several threads busy.
 const SMALL_BATCH_SHARDS: usize = 8;
-/// Elements of the flat slices that one task reduces or updates: 64 kB, half of a small first-level cache's share.
-const CHUNK: usize = 8192;
-
 /// What a training step says of its batch, in training mode, before the update.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StepOutcome {
@@ -78,7 +75,7 @@ pub struct Executor {
     sums: Sums,
     /// What the tasks of a whole-batch gradient share.
     gathered: AlignedVec,
-    block_scratch: Vec<AlignedVec>,
+    block_scratch: Vec<Mutex<AlignedVec>>,
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
     bands: Bands,
@@ -197,8 +194,12 @@ impl Executor {
             .max()
             .unwrap_or(0);
         let together = match plan.steps.iter().any(|step| step.op.slices() > 1) {
-            // Two turns a thread, as one may be held up.
-            true => (count / (2 * pool.current_num_threads())).max(1),
+            // One turn a thread, or two where the shards do not come out even.
+            true => {
+                let threads = pool.current_num_threads();
+                let turns = threads * if count.is_multiple_of(threads) { 1 } else { 2 };
+                (count / turns).max(1)
+            }
             false => 1,
         };
         let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
@@ -226,7 +227,9 @@ impl Executor {
                 gathered: vec![0.0; most_sums * count],
             },
             gathered: AlignedVec::zeros(gathered),
-            block_scratch: (0..tasks).map(|_| AlignedVec::zeros(scratch)).collect(),
+            block_scratch: (0..tasks)
+                .map(|_| Mutex::new(AlignedVec::zeros(scratch)))
+                .collect(),
             train_stages: train_stages(&plan, &needs),
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
             bands,
@@ -366,12 +369,19 @@ impl Executor {
         batch: &dyn Batch,
         optimizer: &mut Optimizer,
     ) -> Result<StepOutcome> {
-        let outcome = self.loss_and_gradients(batch)?;
-        if outcome.loss.is_finite() {
-            let (pool, kernels) = (Arc::clone(&self.pool), self.kernels);
-            let (weights, gradients) = (&mut self.weights, &mut self.gradients);
-            pool.install(|| optimizer.step(kernels, &mut weights.trainable, gradients));
-        }
+        let samples = self.run(batch, true)?;
+        let outcome = self.outcome(samples);
+        let (pool, updates) = (Arc::clone(&self.pool), outcome.loss.is_finite());
+        pool.install(|| match updates && optimizer.clip_norm.is_none() {
+            true => self.set_gradients(Some(optimizer)),
+            false => {
+                self.set_gradients(None);
+                let (weights, gradients) = (&mut self.weights.trainable, &mut self.gradients);
+                if updates {
+                    optimizer.step(self.kernels, weights, gradients);
+                }
+            }
+        });
         Ok(outcome)
     }
 
@@ -382,17 +392,22 @@ impl Executor {
     pub fn loss_and_gradients(&mut self, batch: &dyn Batch) -> Result<StepOutcome> {
         let samples = self.run(batch, true)?;
         let pool = Arc::clone(&self.pool);
-        pool.install(|| self.reduce_gradients());
+        pool.install(|| self.set_gradients(None));
+        Ok(self.outcome(samples))
+    }
+
+    /// What the shards say of the batch that has just run; the next one is another step.
+    fn outcome(&mut self, samples: usize) -> StepOutcome {
         self.step += 1;
         let used = self.shards.iter().filter(|shard| shard.samples > 0);
         let (loss, correct) = used.fold((0.0, 0), |(loss, correct), shard| {
             (loss + shard.loss, correct + shard.correct)
         });
-        Ok(StepOutcome {
+        StepOutcome {
             loss: loss / samples as f64,
             correct,
             samples,
-        })
+        }
     }
 
     /// The probabilities of a batch, samples x classes, in inference mode.
@@ -492,52 +507,6 @@ impl Executor {
             }
         });
         Ok(samples)
-    }
-
-    /// Adds the shards' partial gradients in order, and computes the whole-batch ones in blocks.
-    fn reduce_gradients(&mut self) {
-        let (kernels, plan, shards) = (self.kernels, &self.plan, &self.shards);
-        let (partial, whole) = self.gradients.split_at_mut(plan.partial_len);
-        partial
-            .par_chunks_mut(CHUNK)
-            .enumerate()
-            .for_each(|(i, sum)| {
-                let part = i * CHUNK..i * CHUNK + sum.len();
-                for (j, shard) in shards.iter().filter(|shard| shard.samples > 0).enumerate() {
-                    match j {
-                        0 => sum.copy_from_slice(&shard.gradients[part.clone()]),
-                        _ => kernels.add_assign(sum, &shard.gradients[part.clone()]),
-                    }
-                }
-            });
-        let mut rest = whole;
-        for (i, step) in plan.steps.iter().enumerate() {
-            let block = step
-                .op
-                .needs(self.shard_samples, kernels.lanes())
-                .gradient_block;
-            if block == 0 {
-                continue;
-            }
-            let (own, others) = rest.split_at_mut(step.trainable.len());
-            rest = others;
-            let view = StepView {
-                plan,
-                shards,
-                step: i,
-            };
-            step.op.gather(kernels, &view, &mut self.gathered);
-            let gathered = &self.gathered;
-            own.par_chunks_mut(block)
-                .zip(&mut self.block_scratch)
-                .with_max_len(1)
-                .enumerate()
-                .for_each(|(i, (gradient, scratch))| {
-                    let part = i * block..i * block + gradient.len();
-                    step.op
-                        .batch_gradient(kernels, part, &view, gathered, gradient, scratch);
-                });
-        }
     }
 }
 

@@ -10,6 +10,7 @@ pub use schedule::{Schedule, Scheduler};
 use serde::{Deserialize, Serialize};
 use sonograd_kernels::{AlignedVec, Kernels};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// How weights follow their gradients.
@@ -251,17 +252,50 @@ impl Optimizer {
     /// Where the slices are not of the optimiser's length.
     pub fn step(&mut self, kernels: &'static Kernels, weights: &mut [f32], gradients: &mut [f32]) {
         assert_eq!(weights.len(), gradients.len());
-        self.steps += 1;
+        self.begin();
         self.clip(kernels, gradients);
+        let all = 0..weights.len();
+        self.update(kernels, weights, gradients, all, CHUNK, |_, _| {});
+    }
+
+    /// A step begins, whose updates follow.
+    pub(crate) fn begin(&mut self) {
+        self.steps += 1;
+    }
+
+    /// Updates the weights `range` of all, block by block, each after `set` has been called with its place in the range and its gradient.
+    ///
+    /// # Panics
+    /// Where the range is not inside the slices, or these are not of the optimiser's length.
+    pub(crate) fn update<F>(
+        &mut self,
+        kernels: &'static Kernels,
+        weights: &mut [f32],
+        gradients: &mut [f32],
+        range: Range<usize>,
+        block: usize,
+        set: F,
+    ) where
+        F: Fn(Range<usize>, &mut [f32]) + Sync + Send,
+    {
         let rate = self.learning_rate;
-        let [first, second] = &mut self.moments;
-        let pairs = weights
-            .par_chunks_mut(CHUNK)
-            .zip(gradients.par_chunks(CHUNK));
+        let [first, second] = self.moments.each_mut().map(|moment| match moment.len() {
+            0 => &mut [],
+            _ => &mut moment[range.clone()],
+        });
+        let pairs = weights[range.clone()]
+            .par_chunks_mut(block)
+            .zip(gradients[range].par_chunks_mut(block))
+            .with_max_len(1)
+            .enumerate()
+            .map(|(i, (w, g))| {
+                set(i * block..i * block + g.len(), g);
+                (w, &*g)
+            });
         match self.rule {
             Rule::Sgd { momentum: 0.0, .. } => pairs.for_each(|(w, g)| kernels.sgd(w, g, rate)),
             Rule::Sgd { momentum, nesterov } => pairs
-                .zip(first.par_chunks_mut(CHUNK))
+                .zip(first.par_chunks_mut(block))
                 .for_each(|((w, g), v)| kernels.sgd_momentum(w, g, v, rate, momentum, nesterov)),
             Rule::Adam {
                 beta_1,
@@ -273,8 +307,8 @@ impl Optimizer {
                 let corrected = rate * square.sqrt() / mean;
                 let decay = rate * weight_decay;
                 let moments = first
-                    .par_chunks_mut(CHUNK)
-                    .zip(second.par_chunks_mut(CHUNK));
+                    .par_chunks_mut(block)
+                    .zip(second.par_chunks_mut(block));
                 pairs.zip(moments).for_each(|((w, g), (m, v))| {
                     kernels.adam(w, g, m, v, corrected, beta_1, beta_2, epsilon, decay)
                 });
@@ -282,8 +316,8 @@ impl Optimizer {
             Rule::Adadelta { rho, epsilon } => pairs
                 .zip(
                     first
-                        .par_chunks_mut(CHUNK)
-                        .zip(second.par_chunks_mut(CHUNK)),
+                        .par_chunks_mut(block)
+                        .zip(second.par_chunks_mut(block)),
                 )
                 .for_each(|((w, g), (a, u))| kernels.adadelta(w, g, a, u, rate, rho, epsilon)),
             Rule::RmsProp {
@@ -291,7 +325,7 @@ impl Optimizer {
                 momentum: 0.0,
                 epsilon,
             } => pairs
-                .zip(first.par_chunks_mut(CHUNK))
+                .zip(first.par_chunks_mut(block))
                 .for_each(|((w, g), a)| kernels.rmsprop(w, g, a, None, rate, rho, 0.0, epsilon)),
             Rule::RmsProp {
                 rho,
@@ -300,8 +334,8 @@ impl Optimizer {
             } => pairs
                 .zip(
                     first
-                        .par_chunks_mut(CHUNK)
-                        .zip(second.par_chunks_mut(CHUNK)),
+                        .par_chunks_mut(block)
+                        .zip(second.par_chunks_mut(block)),
                 )
                 .for_each(|((w, g), (a, b))| {
                     kernels.rmsprop(w, g, a, Some(b), rate, rho, momentum, epsilon)

@@ -12,10 +12,12 @@ use crate::simd::Simd;
 /// Rows of the tile that begins at `row` of `rows`: the tiles share the rows evenly, and more than 6 are an even number.
 #[inline(always)]
 fn next_tile(rows: usize, row: usize, most: usize) -> usize {
+    if most <= 6 {
+        let rest = rows - row;
+        return rest.div_ceil(rest.div_ceil(most));
+    }
     let tiles = rows.div_ceil(most);
-    let even = rows
-        .div_ceil(tiles)
-        .next_multiple_of(if most > 6 { 2 } else { 1 });
+    let even = rows.div_ceil(tiles).next_multiple_of(2);
     let left = even.min(rows - row);
     if left > 6 && left % 2 == 1 {
         left.div_ceil(2)

@@ -262,7 +262,7 @@ fn tuned_convolutions_are_used_until_they_are_forgotten() {
         .run("verify")
         .refused(1, &["tuned.json", "sonograd tune --forget"]);
     place.run("tune --forget").done();
-    assert_eq!(convolution("rule"), "direct");
+    assert_eq!(convolution("rule"), "winograd");
     assert!(place.run("tune --forget").done().out.contains("nothing"));
 }
 

@@ -12,9 +12,9 @@ use std::mem::take;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How each step is computed.
-pub(super) struct Bands(Vec<Step>);
+pub(super) struct Bands(Vec<Cut>);
 
-enum Step {
+enum Cut {
     /// By one thread.
     Whole,
     /// A band a thread.
@@ -23,7 +23,7 @@ enum Step {
     Rounds(Rounds),
 }
 
-impl Step {
+impl Cut {
     /// Threads that it can keep busy.
     fn bands(&self) -> usize {
         match self {
@@ -50,9 +50,9 @@ impl Bands {
             let bands = step.op.bands(threads).into_iter();
             let workers: Vec<_> = bands.map(worker).collect();
             match (workers.len(), step.op.rounds()) {
-                (0, _) => Step::Whole,
-                (_, 1) => Step::Bands(workers),
-                (_, rounds) => Step::Rounds(Rounds::new(
+                (0, _) => Cut::Whole,
+                (_, 1) => Cut::Bands(workers),
+                (_, rounds) => Cut::Rounds(Rounds::new(
                     workers,
                     rounds,
                     plan.value_lens[step.output] / rounds,
@@ -65,7 +65,7 @@ impl Bands {
     /// Predicts a shard's one sample.
     pub(super) fn predict(&mut self, shared: &Shared<'_>, shard: &mut Shard) {
         let this = rayon::current_thread_index();
-        let most = self.0.iter().map(Step::bands).max().unwrap_or(0);
+        let most = self.0.iter().map(Cut::bands).max().unwrap_or(0);
         let helped = Helped::take();
         let helpers = match helped {
             Some(_) => most.saturating_sub(1),
@@ -78,10 +78,10 @@ impl Bands {
                 scope.spawn(move |_| wait_awake(this, predicted));
             }
             shard.begin(shared);
-            for (i, step) in self.0.iter_mut().enumerate() {
-                match step {
-                    Step::Whole => shard.predict_step(shared, i),
-                    _ => by_bands(shared, shard, i, step),
+            for (i, cut) in self.0.iter_mut().enumerate() {
+                match cut {
+                    Cut::Whole => shard.predict_step(shared, i),
+                    _ => by_bands(shared, shard, i, cut),
                 }
             }
         });
@@ -133,7 +133,7 @@ impl Drop for Helped {
 }
 
 /// One step of one sample, a band a thread.
-fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, bands: &mut Step) {
+fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, cut: &mut Cut) {
     let (plan, slots) = (shared.plan, shared.slots());
     let step = &plan.steps[i];
     let mut output = take(&mut shard.slots[slots.values[step.output]]);
@@ -164,16 +164,16 @@ fn by_bands(shared: &Shared<'_>, shard: &mut Shard, i: usize, bands: &mut Step) 
         });
     };
     let len = plan.value_lens[step.output];
-    match bands {
-        Step::Whole => {}
-        Step::Bands(workers) => {
+    match cut {
+        Cut::Whole => {}
+        Cut::Bands(workers) => {
             let longest = workers.first().map_or(1, |worker| worker.band.output.len());
             let bands = output[..len].par_chunks_mut(longest).zip(workers);
             bands
                 .with_max_len(1)
                 .for_each(|(output, worker)| forward(worker, 0, &[], output));
         }
-        Step::Rounds(rounds) => rounds.run(forward, &mut output[..len]),
+        Cut::Rounds(rounds) => rounds.run(forward, &mut output[..len]),
     }
     shard.slots[slots.values[step.output]] = output;
 }

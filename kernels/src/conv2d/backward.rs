@@ -1,8 +1,8 @@
 //! The fused backward pass of one block.
 
+use super::interleaved_gradient::{self, InterleavedRows};
 use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
-use super::paired_rows::{self, PairedRows};
 use super::patch_gradient::Patches;
 use super::{
     ConvBlock, Sections, crop, input_gradient, narrow_gradient, patch_gradient, place, transpose,
@@ -67,8 +67,8 @@ impl Scratch {
             counts: sections.take(conv.out_channels),
             row: sections.take(conv.out_width * channels),
             patches: sections.take(patch_gradient::scratch_len(&pool)),
-            pairs: sections.take(match paired_rows::applies(conv) {
-                true => PairedRows::new(conv, &pool, lanes).scratch_len(),
+            pairs: sections.take(match interleaved_gradient::applies(conv) {
+                true => InterleavedRows::new(conv, &pool, lanes).scratch_len(),
                 false => 0,
             }),
             len: sections.len,
@@ -125,8 +125,8 @@ pub(crate) unsafe fn backward<S: Simd>(
         _ => None,
     };
     let pairs = match &d_input {
-        None if patches.is_none() && paired_rows::applies(conv) => {
-            Some(PairedRows::new(conv, &pool, S::LANES))
+        None if patches.is_none() && interleaved_gradient::applies(conv) => {
+            Some(InterleavedRows::new(conv, &pool, S::LANES))
         }
         _ => None,
     };
@@ -170,7 +170,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 sample_codes = codes.as_ptr().add(n * pool.output_len());
             }
             if let Some(pairs) = pairs {
-                let from = paired_rows::Sources {
+                let from = interleaved_gradient::Sources {
                     image,
                     output,
                     d_output,

@@ -1,4 +1,4 @@
-//! The gradient of a kernel whose runs are five to eight values: few taps of a one-channel image. Shorter ones: `paired_rows`.
+//! The gradient of a kernel whose runs are five to eight values: few taps of a one-channel image. Shorter ones: `interleaved_gradient`.
 //!
 //! With so little work an entry, listing would cost more than it saves. Each pooled gradient multiplies the input at
 //! the pixel that its code names, straight from the pooled map:

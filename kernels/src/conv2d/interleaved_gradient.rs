@@ -29,7 +29,7 @@ pub(super) fn applies(conv: &Conv2dShape) -> bool {
 
 /// How the rows stand in the scratch.
 #[derive(Clone, Copy)]
-pub(super) struct PairedRows {
+pub(super) struct InterleavedRows {
     /// Pairs of kernel rows.
     pairs: usize,
     /// Interleaved rows that one pooled row reads.
@@ -53,7 +53,7 @@ pub(super) struct Sources {
     pub(super) d_bias: *mut f32,
 }
 
-impl PairedRows {
+impl InterleavedRows {
     pub(super) fn new(conv: &Conv2dShape, pool: &PoolShape, lanes: usize) -> Self {
         let pairs = conv.kernel_height.div_ceil(2);
         let read = pool.window_height + 2 * pairs - 2;
@@ -268,7 +268,7 @@ unsafe fn before_activation<S: Simd>(
 
 /// One pooled row.
 struct PooledRow<'a> {
-    layout: PairedRows,
+    layout: InterleavedRows,
     pool: &'a PoolShape,
     /// Of `code_offsets`, for the interleaved rows.
     offsets: &'a [u32; 256],

@@ -90,15 +90,6 @@ pub(crate) trait Simd: Copy {
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     /// `|a|`
     fn abs(self, a: Self::F) -> Self::F;
-    /// The nearest whole number, halves to even. |a| < 2^22.
-    fn round(self, a: Self::F) -> Self::F;
-    /// `2^a` for whole numbers a in -126..=127.
-    fn exp2i(self, a: Self::F) -> Self::F;
-    /// `a * 2^n` for whole numbers n in -126..=127.
-    #[inline(always)]
-    fn mul_exp2i(self, a: Self::F, n: Self::F) -> Self::F {
-        self.mul(a, self.exp2i(n))
-    }
     /// `1 / a` within 1 ULP, for a whose magnitude is in 2^-126..2^126; NaN stays NaN.
     #[inline(always)]
     fn reciprocal(self, a: Self::F) -> Self::F {
@@ -114,6 +105,10 @@ pub(crate) trait Simd: Copy {
     fn nonzero_bits(self, a: Self::F) -> u32;
     /// The lanes of `a`, whole numbers of 0..=255, of which the lowest four bits count.
     fn index(self, a: Self::F) -> Self::Index;
+    /// The four lowest bits of each lane's pattern.
+    fn low_bits(self, a: Self::F) -> Self::Index;
+    /// The sum of two patterns, as whole numbers modulo 2^32, of which `b`'s is shifted up by 19 bits before.
+    fn add_shifted(self, a: Self::F, b: Self::F) -> Self::F;
     /// Lane i is that of 16 values from `table` on which lane i of `index` names.
     unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
     /// `a0 b0 a1 b1 ..`, the first half of the lanes and the second.
@@ -234,14 +229,6 @@ macro_rules! paired_simd {
                 [$half.abs(a[0]), $half.abs(a[1])]
             }
             #[inline(always)]
-            fn round(self, a: Self::F) -> Self::F {
-                [$half.round(a[0]), $half.round(a[1])]
-            }
-            #[inline(always)]
-            fn exp2i(self, a: Self::F) -> Self::F {
-                [$half.exp2i(a[0]), $half.exp2i(a[1])]
-            }
-            #[inline(always)]
             fn gt(self, a: Self::F, b: Self::F) -> Self::Mask {
                 [$half.gt(a[0], b[0]), $half.gt(a[1], b[1])]
             }
@@ -263,6 +250,14 @@ macro_rules! paired_simd {
             #[inline(always)]
             fn index(self, a: Self::F) -> Self::Index {
                 [$half.index(a[0]), $half.index(a[1])]
+            }
+            #[inline(always)]
+            fn low_bits(self, a: Self::F) -> Self::Index {
+                [$half.low_bits(a[0]), $half.low_bits(a[1])]
+            }
+            #[inline(always)]
+            fn add_shifted(self, a: Self::F, b: Self::F) -> Self::F {
+                [$half.add_shifted(a[0], b[0]), $half.add_shifted(a[1], b[1])]
             }
             #[inline(always)]
             unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F {

@@ -138,19 +138,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
     }
     #[inline(always)]
-    fn round(self, a: __m256) -> __m256 {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-    #[inline(always)]
-    fn exp2i(self, a: __m256) -> __m256 {
-        // SAFETY: the token proves AVX2.
-        unsafe {
-            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
-        }
-    }
-    #[inline(always)]
     fn gt(self, a: __m256, b: __m256) -> __m256 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_cmp_ps::<_CMP_GT_OQ>(a, b) }
@@ -176,6 +163,22 @@ impl Simd for Avx2 {
         unsafe {
             let index = _mm256_cvttps_epi32(a);
             [index, _mm256_slli_epi32::<28>(index)]
+        }
+    }
+    #[inline(always)]
+    fn low_bits(self, a: __m256) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2. Whoever looks up reads three bits and a sign.
+        unsafe {
+            let index = _mm256_castps_si256(a);
+            [index, _mm256_slli_epi32::<28>(index)]
+        }
+    }
+    #[inline(always)]
+    fn add_shifted(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let shifted = _mm256_slli_epi32::<19>(_mm256_castps_si256(b));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), shifted))
         }
     }
     #[inline(always)]
@@ -345,19 +348,6 @@ impl Simd for Avx2Quad {
         unsafe { _mm_andnot_ps(_mm_set1_ps(-0.0), a) }
     }
     #[inline(always)]
-    fn round(self, a: __m128) -> __m128 {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-    #[inline(always)]
-    fn exp2i(self, a: __m128) -> __m128 {
-        // SAFETY: the token proves AVX2.
-        unsafe {
-            let biased = _mm_add_epi32(_mm_cvtps_epi32(a), _mm_set1_epi32(127));
-            _mm_castsi128_ps(_mm_slli_epi32::<23>(biased))
-        }
-    }
-    #[inline(always)]
     fn gt(self, a: __m128, b: __m128) -> __m128 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_cmp_ps::<_CMP_GT_OQ>(a, b) }
@@ -381,6 +371,19 @@ impl Simd for Avx2Quad {
     fn index(self, a: __m128) -> __m128i {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_and_si128(_mm_cvttps_epi32(a), _mm_set1_epi32(15)) }
+    }
+    #[inline(always)]
+    fn low_bits(self, a: __m128) -> __m128i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm_and_si128(_mm_castps_si128(a), _mm_set1_epi32(15)) }
+    }
+    #[inline(always)]
+    fn add_shifted(self, a: __m128, b: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2.
+        unsafe {
+            let shifted = _mm_slli_epi32::<19>(_mm_castps_si128(b));
+            _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(a), shifted))
+        }
     }
     #[inline(always)]
     unsafe fn lookup(self, table: *const f32, index: __m128i) -> __m128 {

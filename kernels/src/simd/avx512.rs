@@ -127,24 +127,6 @@ impl Simd for Avx512 {
         unsafe { _mm512_abs_ps(a) }
     }
     #[inline(always)]
-    fn round(self, a: __m512) -> __m512 {
-        // SAFETY: the token proves AVX-512. 8 = nearest even, no exceptions, no scaling.
-        unsafe { _mm512_roundscale_ps::<8>(a) }
-    }
-    #[inline(always)]
-    fn exp2i(self, a: __m512) -> __m512 {
-        // SAFETY: the token proves AVX-512.
-        unsafe {
-            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
-        }
-    }
-    #[inline(always)]
-    fn mul_exp2i(self, a: __m512, n: __m512) -> __m512 {
-        // SAFETY: the token proves AVX-512.
-        unsafe { _mm512_scalef_ps(a, n) }
-    }
-    #[inline(always)]
     fn reciprocal(self, a: __m512) -> __m512 {
         // A division takes 16 cycles; the 14-bit estimate and one Newton step take 5: r + r (1 - a r).
         // SAFETY: the token proves AVX-512.
@@ -178,6 +160,19 @@ impl Simd for Avx512 {
     fn index(self, a: __m512) -> __m512i {
         // SAFETY: the token proves AVX-512.
         unsafe { _mm512_cvttps_epi32(a) }
+    }
+    #[inline(always)]
+    fn low_bits(self, a: __m512) -> __m512i {
+        // SAFETY: the token proves AVX-512. Whoever looks up reads four bits.
+        unsafe { _mm512_castps_si512(a) }
+    }
+    #[inline(always)]
+    fn add_shifted(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512.
+        unsafe {
+            let shifted = _mm512_slli_epi32::<19>(_mm512_castps_si512(b));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), shifted))
+        }
     }
     #[inline(always)]
     unsafe fn lookup(self, table: *const f32, index: __m512i) -> __m512 {

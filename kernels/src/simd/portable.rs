@@ -11,11 +11,6 @@ pub(crate) struct Portable;
 #[derive(Clone, Copy)]
 pub(crate) struct Portable8;
 
-#[inline(always)]
-fn exp2i_scalar(a: f32) -> f32 {
-    f32::from_bits(((a as i32 + 127) as u32) << 23)
-}
-
 impl Simd for Portable {
     type F = f32x4;
     type Mask = f32x4;
@@ -109,16 +104,6 @@ impl Simd for Portable {
         a.abs()
     }
     #[inline(always)]
-    fn round(self, a: f32x4) -> f32x4 {
-        // Adding 1.5 * 2^23 leaves no bits for a fraction: the sum is rounded half to even.
-        let magic = f32x4::splat(12_582_912.0);
-        (a + magic) - magic
-    }
-    #[inline(always)]
-    fn exp2i(self, a: f32x4) -> f32x4 {
-        f32x4::new(a.to_array().map(exp2i_scalar))
-    }
-    #[inline(always)]
     fn gt(self, a: f32x4, b: f32x4) -> f32x4 {
         a.simd_gt(b)
     }
@@ -138,6 +123,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn index(self, a: f32x4) -> [u8; 4] {
         a.to_array().map(|lane| lane as u8 & 15)
+    }
+    #[inline(always)]
+    fn low_bits(self, a: f32x4) -> [u8; 4] {
+        a.to_array().map(|lane| lane.to_bits() as u8 & 15)
+    }
+    #[inline(always)]
+    fn add_shifted(self, a: f32x4, b: f32x4) -> f32x4 {
+        let (a, b) = (a.to_array(), b.to_array());
+        let sum = |i: usize| f32::from_bits(a[i].to_bits().wrapping_add(b[i].to_bits() << 19));
+        f32x4::new([sum(0), sum(1), sum(2), sum(3)])
     }
     #[inline(always)]
     unsafe fn lookup(self, table: *const f32, index: [u8; 4]) -> f32x4 {

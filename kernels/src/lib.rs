@@ -24,6 +24,7 @@ pub mod pool;
 pub mod reference;
 mod simd;
 mod softmax;
+mod spectrum;
 pub mod table;
 mod tiles;
 mod update;

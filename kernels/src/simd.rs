@@ -111,6 +111,8 @@ pub(crate) trait Simd: Copy {
     fn add_shifted(self, a: Self::F, b: Self::F) -> Self::F;
     /// Lane i is that of 16 values from `table` on which lane i of `index` names.
     unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
+    /// The lanes in the opposite order.
+    fn reverse(self, a: Self::F) -> Self::F;
     /// `a0 b0 a1 b1 ..`, the first half of the lanes and the second.
     fn interleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F);
     /// Splits `a` followed by `b` into the values of even and of odd index.
@@ -263,6 +265,10 @@ macro_rules! paired_simd {
             unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F {
                 // SAFETY: the caller gives 16 readable values.
                 unsafe { [$half.lookup(table, index[0]), $half.lookup(table, index[1])] }
+            }
+            #[inline(always)]
+            fn reverse(self, a: Self::F) -> Self::F {
+                [$half.reverse(a[1]), $half.reverse(a[0])]
             }
             #[inline(always)]
             fn interleave(self, a: Self::F, b: Self::F) -> (Self::F, Self::F) {

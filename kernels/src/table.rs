@@ -3,6 +3,7 @@
 //! `kernels!` (`shells.rs`) turns the list into the struct [`Kernels`] (a function pointer an entry), a safe method an entry
 //! (checks, then calls), and a `#[target_feature]` shell an instruction set around the generic body.
 
+mod available;
 mod shells;
 
 use crate::activation::{self, Activation};
@@ -14,50 +15,10 @@ use crate::isa::Isa;
 use crate::lstm::{self, LstmShape};
 use crate::pool::{self, PoolShape};
 use crate::simd::portable::Portable;
-use crate::{math, norm, softmax, update};
+use crate::{math, norm, softmax, spectrum, update};
+use num_complex::Complex;
 use shells::kernels;
 use std::ops::Range;
-
-impl Kernels {
-    /// The kernels of an instruction set, or `None` where this CPU does not have it.
-    pub fn of(isa: Isa) -> Option<&'static Kernels> {
-        if !isa.is_available() {
-            return None;
-        }
-        match isa {
-            Isa::Portable => Some(&PORTABLE),
-            #[cfg(feature = "emulated512")]
-            Isa::Emulated512 => Some(&EMULATED512),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Some(&AVX2),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Some(&AVX512),
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => None,
-        }
-    }
-
-    /// The kernels of every instruction set that this CPU has, slowest first.
-    pub fn available() -> impl Iterator<Item = &'static Kernels> {
-        Isa::available().filter_map(Kernels::of)
-    }
-
-    /// The instruction set of these kernels.
-    pub fn isa(&self) -> Isa {
-        self.isa
-    }
-
-    /// f32 values a vector register.
-    pub fn lanes(&self) -> usize {
-        self.isa.lanes()
-    }
-}
-
-impl std::fmt::Debug for Kernels {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Kernels({})", self.isa)
-    }
-}
 
 kernels! {
     /// `sum[i] += x[i]`.
@@ -213,6 +174,28 @@ kernels! {
     /// Where the lengths differ.
     fn tanh(x: &[f32], y: &mut [f32]) = math::tanh_slice, where {
         assert_eq!(x.len(), y.len());
+    }
+    /// Two frames times their window, as the real and the imaginary part of one row of complex numbers: every fourth of them from r on
+    /// in quarter r.
+    ///
+    /// # Panics
+    /// Where the lengths differ, or are no multiple of 128.
+    fn window_quarters(frames: [&[f32]; 2], window: &[f32], quarters: &mut [Complex<f32>])
+        = spectrum::window_quarters, where {
+        assert!(window.len().is_multiple_of(spectrum::STEP) && quarters.len() == window.len());
+        assert!(frames.iter().all(|frame| frame.len() == window.len()));
+    }
+    /// The powers |X|^2 of two frames of N samples in bins 0..=N / 2, from the transforms of their
+    /// [quarters](Kernels::window_quarters). `twiddles` are exp(-2 pi i r k / N) for r = 1, 2 and 3 and k < N / 4: of each r the real
+    /// parts, then the imaginary ones.
+    ///
+    /// # Panics
+    /// Where N is not a multiple of 128 and above 0, the twiddles are not 6 N / 4, or a slice of powers is shorter than its bins.
+    fn power_pair(quarters: &[Complex<f32>], twiddles: &[f32], powers: [&mut [f32]; 2])
+        = spectrum::power_pair, where {
+        let n = quarters.len();
+        assert!(n > 0 && n.is_multiple_of(spectrum::STEP) && twiddles.len() == 6 * (n / 4));
+        assert!(powers.iter().all(|powers| powers.len() > n / 2));
     }
     /// Writes B [k, n] in column panels, for [`Kernels::gemm_packed`]: [`gemm::packed_len`] values.
     ///

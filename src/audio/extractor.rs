@@ -6,6 +6,7 @@ use crate::audio::largest_magnitude;
 use crate::audio::mel::{MelBank, PADDED_BINS};
 use crate::audio::stft::{Scratch, Stft};
 use crate::error::{Error, Result};
+use sonograd_kernels::Kernels;
 
 /// What all songs share: the transform's plan, the window and the mel filter bank. `Send` and `Sync`: make it
 /// once, and one [`Worker`] a thread.
@@ -23,11 +24,11 @@ pub struct Worker<'a> {
 }
 
 impl Extractor {
-    /// Plans for one front end.
+    /// Plans for one front end, with the best instructions that the CPU has.
     pub fn new(front_end: FrontEnd) -> Self {
         Self {
             front_end,
-            stft: Stft::new(),
+            stft: Stft::new(Kernels::best()),
             bank: MelBank::new(front_end.mels()),
         }
     }

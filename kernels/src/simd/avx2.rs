@@ -192,6 +192,11 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    fn reverse(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0)) }
+    }
+    #[inline(always)]
     fn interleave(self, a: __m256, b: __m256) -> (__m256, __m256) {
         // SAFETY: the token proves AVX2. Inside 128-bit halves first, then the halves in order.
         unsafe {
@@ -389,6 +394,11 @@ impl Simd for Avx2Quad {
     unsafe fn lookup(self, table: *const f32, index: __m128i) -> __m128 {
         // SAFETY: the token proves AVX2; the caller gives 16 readable values, an index is below 16.
         unsafe { _mm_i32gather_ps::<4>(table, index) }
+    }
+    #[inline(always)]
+    fn reverse(self, a: __m128) -> __m128 {
+        // SAFETY: the token proves AVX2. 0x1b = lanes 3, 2, 1, 0.
+        unsafe { _mm_shuffle_ps::<0x1b>(a, a) }
     }
     #[inline(always)]
     fn interleave(self, a: __m128, b: __m128) -> (__m128, __m128) {

@@ -180,6 +180,15 @@ impl Simd for Avx512 {
         unsafe { _mm512_permutexvar_ps(index, _mm512_loadu_ps(table)) }
     }
     #[inline(always)]
+    fn reverse(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512.
+        unsafe {
+            let last_first =
+                _mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+            _mm512_permutexvar_ps(last_first, a)
+        }
+    }
+    #[inline(always)]
     fn interleave(self, a: __m512, b: __m512) -> (__m512, __m512) {
         // SAFETY: the token proves AVX-512.
         unsafe {

@@ -144,6 +144,11 @@ impl Simd for Portable {
         f32x4::new(lanes)
     }
     #[inline(always)]
+    fn reverse(self, a: f32x4) -> f32x4 {
+        let [a, b, c, d] = a.to_array();
+        f32x4::new([d, c, b, a])
+    }
+    #[inline(always)]
     fn interleave(self, a: f32x4, b: f32x4) -> (f32x4, f32x4) {
         let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (a.to_array(), b.to_array());
         (f32x4::new([a0, b0, a1, b1]), f32x4::new([a2, b2, a3, b3]))

@@ -28,7 +28,7 @@ use rayon::prelude::*;
 use shard::Shard;
 use sonograd_kernels::{AlignedVec, Compute, Kernels};
 pub(crate) use stages::PART_BYTES;
-use stages::{Action, Stage, part_samples, train_stages};
+use stages::{Action, Stage, norms_behind, part_samples, train_stages};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,8 @@ pub struct Executor {
     /// What the tasks of a whole-batch gradient share.
     gathered: AlignedVec,
     block_scratch: Vec<Mutex<AlignedVec>>,
+    /// The normalisation behind each step that its backward takes along.
+    norms: Vec<Option<usize>>,
     train_stages: Vec<Stage>,
     predict_stages: Vec<Stage>,
     bands: Bands,
@@ -94,6 +96,7 @@ struct Shared<'a> {
     kernels: &'static Kernels,
     weights: &'a Weights,
     sums: &'a Sums,
+    norms: &'a [Option<usize>],
     training: bool,
     samples: usize,
     seed: u64,
@@ -202,6 +205,7 @@ impl Executor {
             }
             false => 1,
         };
+        let norms = norms_behind(&plan, &needs);
         let bands = Bands::new(&plan, pool.current_num_threads(), lanes);
         Ok(Self {
             kernels,
@@ -230,7 +234,8 @@ impl Executor {
             block_scratch: (0..tasks)
                 .map(|_| Mutex::new(AlignedVec::zeros(scratch)))
                 .collect(),
-            train_stages: train_stages(&plan, &needs),
+            train_stages: train_stages(&plan, &needs, &norms),
+            norms,
             predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
             bands,
             reads_in_place,
@@ -473,6 +478,7 @@ impl Executor {
                     kernels: self.kernels,
                     weights: &self.weights,
                     sums: &self.sums,
+                    norms: &self.norms,
                     training,
                     samples,
                     seed: self.seed,

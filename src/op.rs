@@ -4,7 +4,7 @@
 //! before the first step runs. Slices are one shard's samples one after another; a shape is one sample's.
 
 use crate::shape::Shape;
-use sonograd_kernels::{ConvBlock, GemmAlgorithm, Kernels};
+use sonograd_kernels::{ConvBlock, GemmAlgorithm, Kernels, NormGradient};
 use std::any::Any;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -71,6 +71,11 @@ pub struct Needs {
     pub forward_sums: usize,
     /// f64 sums over the batch that backward waits for, 0 for none.
     pub backward_sums: usize,
+    /// Backward can take a gradient by the output as a batch normalisation behind it has normalised it ([`Backward::norm`]).
+    pub takes_norm: bool,
+    /// Not 0: backward only turns what [`Op::backward_sums`] wrote to the input's gradient by [`Op::norm_gradient`], which
+    /// needs so many f32 values of scratch; the operation that wrote the input may do it instead.
+    pub norm_gradient: usize,
     /// Not 0: the weights' gradient is not a sum of the shards' partial ones but computed over the whole batch at the
     /// end of the step, in blocks of this many elements ([`Op::batch_gradient`]).
     pub gradient_block: usize,
@@ -129,8 +134,10 @@ pub struct Backward<'a> {
     pub inputs: &'a [&'a [f32]],
     /// The output; empty unless [`Needs::reads_output`].
     pub output: &'a [f32],
-    /// The loss's gradient by the output.
+    /// The loss's gradient by the output, or by what `norm` has made of it.
     pub d_output: &'a [f32],
+    /// The batch normalisation behind the output, where [`Needs::takes_norm`].
+    pub norm: Option<NormGradient<'a>>,
     /// The operation's trainable weights.
     pub parameters: &'a [f32],
     /// What [`Op::pack`] wrote.
@@ -324,6 +331,19 @@ pub trait Op: Any + Debug + Send + Sync {
 
     /// The gradients by the inputs and the weights from the gradient by the output.
     fn backward(&self, call: &mut Backward<'_>);
+
+    /// Where [`Needs::norm_gradient`]: what turns the gradient by the normalised input into that by the input, by what
+    /// [`Op::combine_forward`] and [`Op::combine_backward`] wrote.
+    fn norm_gradient<'a>(
+        &self,
+        parameters: &'a [f32],
+        sums: &[f64],
+        backward_sums: &[f64],
+        scratch: &'a mut [f32],
+    ) -> Option<NormGradient<'a>> {
+        let _ = (parameters, sums, backward_sums, scratch);
+        None
+    }
 
     /// Where [`Needs::gradient_block`]: what all calls of [`Op::batch_gradient`] read, made once a step.
     fn gather(&self, kernels: &'static Kernels, batch: &dyn BatchView, gathered: &mut [f32]) {

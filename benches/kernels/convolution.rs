@@ -148,6 +148,7 @@ fn passes(
             &shard.output,
             &shard.codes,
             &shard.d_output,
+            None,
             &packed,
             (!layer.is_first).then_some(&mut shard.d_input[..]),
             &mut d_kernel,

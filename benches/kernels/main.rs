@@ -18,7 +18,7 @@ use sonograd::optim::Optimizer;
 use sonograd::random::Random;
 use sonograd_kernels::gemm::{gemm_scratch_len, matrixmultiply_gemm};
 use sonograd_kernels::{
-    Activation, AlignedVec, Compute, GemmAlgorithm, Isa, Kernels, LstmShape, Matrix,
+    Activation, AlignedVec, Compute, GemmAlgorithm, Isa, Kernels, LstmShape, Matrix, NormGradient,
 };
 use std::time::Duration;
 
@@ -316,21 +316,17 @@ fn pool_and_norm(c: &mut Criterion) {
             });
         });
         let mut d_norm = AlignedVec::zeros(outputs);
+        let gradient = NormGradient {
+            mean: &zeros,
+            inverse_deviation: &ones,
+            gamma: &ones,
+            mean_d_y: &zeros,
+            mean_d_y_x_hat: &zeros,
+        };
         group.bench_function(id("norm backward"), |b| {
             b.iter(|| {
                 let (y, d_y) = (y.next(), d_y.next());
-                kernels.norm_backward(
-                    rows,
-                    channels,
-                    y,
-                    d_y,
-                    &zeros,
-                    &ones,
-                    &ones,
-                    &zeros,
-                    &zeros,
-                    &mut d_norm,
-                );
+                kernels.norm_backward(rows, channels, y, d_y, gradient, &mut d_norm);
             });
         });
     }

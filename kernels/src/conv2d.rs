@@ -16,6 +16,7 @@
 mod algorithm;
 mod backward;
 mod bf16;
+mod block_gradient;
 mod direct;
 mod fast_rows;
 pub(crate) mod few_filters;
@@ -33,12 +34,14 @@ mod planes;
 mod pooled_pairs;
 mod row_pairs;
 mod scratch;
+mod transpose;
 pub(crate) mod two_taps;
 mod weight_gradient;
 mod whole_map;
 pub(crate) mod winograd;
 
 use crate::activation::Activation;
+use crate::norm::NormGradient;
 use crate::pool::PoolShape;
 use crate::table::Kernels;
 use std::fmt;
@@ -50,6 +53,7 @@ pub(crate) use self::bf16::forward_bf16;
 pub(crate) use self::forward::forward;
 pub(crate) use self::pack::pack;
 use self::scratch::{Sections, split, split_len};
+use self::transpose::transpose;
 use self::winograd::Form;
 
 /// The shape of a 2-D convolution of stride 1: NHWC images, HWIO kernels.
@@ -297,6 +301,12 @@ impl ConvBlock {
         }
     }
 
+    /// True where [`Kernels::conv_block_backward`] can take the gradient by the output as a batch normalisation behind it has
+    /// normalised it.
+    pub fn takes_norm(&self, lanes: usize) -> bool {
+        self.algorithm(lanes).skips_what_pools_threw_away()
+    }
+
     /// Values of scratch that [`Kernels::conv_block_backward`] needs.
     pub fn backward_scratch_len(&self, lanes: usize) -> usize {
         match self.algorithm(lanes) {
@@ -455,11 +465,12 @@ impl Kernels {
     }
 
     /// The gradients of a block: `d_kernel` (HWIO) and `d_bias` are set to the sum over the samples, `d_input` is set
-    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. `scratch` holds at
+    /// where it is wanted. `output` and `codes` are what forward wrote, `packed` what it read. With a `norm` `d_output` is
+    /// the gradient by the output as that has normalised it. `scratch` holds at
     /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
     ///
     /// # Panics
-    /// Where a length does not fit the block. A code that forward did not write panics or drops its gradient.
+    /// Where a length does not fit the block, or there is a `norm` that it does not [take](ConvBlock::takes_norm). A code that forward did not write panics or drops its gradient.
     pub fn conv_block_backward(
         &self,
         block: &ConvBlock,
@@ -468,6 +479,7 @@ impl Kernels {
         output: &[f32],
         codes: &[u8],
         d_output: &[f32],
+        norm: Option<NormGradient<'_>>,
         packed: &[f32],
         d_input: Option<&mut [f32]>,
         d_kernel: &mut [f32],
@@ -477,10 +489,14 @@ impl Kernels {
         let algorithm = block.algorithm(self.lanes());
         if algorithm.skips_what_pools_threw_away() {
             return self.conv_direct_backward(
-                block, samples, input, output, codes, d_output, packed, d_input, d_kernel, d_bias,
-                scratch,
+                block, samples, input, output, codes, d_output, norm, packed, d_input, d_kernel,
+                d_bias, scratch,
             );
         }
+        assert!(
+            norm.is_none(),
+            "{algorithm} does not turn a normalisation's gradient"
+        );
         block.check();
         assert_eq!(input.len(), samples * block.conv.input_len());
         assert_eq!(output.len(), samples * block.output_len());
@@ -549,27 +565,6 @@ unsafe fn crop(conv: &Conv2dShape, padded: *const f32, image: *mut f32) {
             let from = padded.add((y + conv.pad_top) * row_len + conv.pad_left * conv.in_channels);
             let to = image.add(y * conv.width * conv.in_channels);
             std::ptr::copy_nonoverlapping(from, to, columns * conv.in_channels);
-        }
-    }
-}
-
-/// `to[column * to_stride + row] = from[row * from_stride + column]`, in blocks that stay in L1.
-#[inline(always)]
-fn transpose(
-    rows: usize,
-    columns: usize,
-    from: &[f32],
-    from_stride: usize,
-    to: &mut [f32],
-    to_stride: usize,
-) {
-    for first_row in (0..rows).step_by(16) {
-        for first_column in (0..columns).step_by(16) {
-            for column in first_column..columns.min(first_column + 16) {
-                for row in first_row..rows.min(first_row + 16) {
-                    to[column * to_stride + row] = from[row * from_stride + column];
-                }
-            }
         }
     }
 }

@@ -12,7 +12,7 @@ pub enum Isa {
     /// AVX-512's code paths (16 lanes, 32 registers) in portable instructions. For tests on CPUs without AVX-512.
     #[cfg(feature = "emulated512")]
     Emulated512,
-    /// AVX2 with FMA. 8 lanes.
+    /// AVX2 with FMA and POPCNT. 8 lanes.
     Avx2,
     /// AVX-512 F, BW, DQ and VL. 16 lanes.
     Avx512,
@@ -57,7 +57,11 @@ impl Isa {
             #[cfg(feature = "emulated512")]
             Isa::Emulated512 => true,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Isa::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("popcnt")
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => {
                 Isa::Avx2.is_available()

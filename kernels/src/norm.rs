@@ -230,10 +230,85 @@ unsafe fn forward_strip<S: Simd, const PARTIAL: bool>(
     }
 }
 
+/// What turns the gradient by a normalised map into that by the map: `channels` values each.
+#[derive(Debug, Clone, Copy)]
+pub struct NormGradient<'a> {
+    /// Of the map, over the whole batch.
+    pub mean: &'a [f32],
+    /// 1 / sqrt(variance + epsilon) of the map.
+    pub inverse_deviation: &'a [f32],
+    /// What the normalised map is multiplied by.
+    pub gamma: &'a [f32],
+    /// The means over the whole batch of the gradient d_y by the layer's output ...
+    pub mean_d_y: &'a [f32],
+    /// ... and of its product with `x_hat = (x - mean) * inverse_deviation`.
+    pub mean_d_y_x_hat: &'a [f32],
+}
+
+impl NormGradient<'_> {
+    /// # Panics
+    /// Where a length is not the channels'.
+    pub(crate) fn check(&self, channels: usize) {
+        for each in [
+            self.mean,
+            self.inverse_deviation,
+            self.gamma,
+            self.mean_d_y,
+            self.mean_d_y_x_hat,
+        ] {
+            assert_eq!(each.len(), channels, "a normalisation's channels");
+        }
+    }
+
+    /// `n <= LANES` channels from `first` on; the other lanes turn everything into 0.
+    ///
+    /// # Safety
+    /// There are so many channels.
+    #[inline(always)]
+    pub(crate) unsafe fn register<S: Simd>(
+        self,
+        s: S,
+        first: usize,
+        n: usize,
+    ) -> NormGradientRegister<S> {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let inverse = s.load_partial(self.inverse_deviation.as_ptr().add(first), n);
+            let gamma = s.load_partial(self.gamma.as_ptr().add(first), n);
+            let mean_product = s.load_partial(self.mean_d_y_x_hat.as_ptr().add(first), n);
+            NormGradientRegister {
+                mean: s.load_partial(self.mean.as_ptr().add(first), n),
+                mean_d_y: s.load_partial(self.mean_d_y.as_ptr().add(first), n),
+                factor: s.mul(inverse, gamma),
+                slope: s.mul(inverse, mean_product),
+            }
+        }
+    }
+}
+
+/// A register of channels of a [`NormGradient`].
+#[derive(Clone, Copy)]
+pub(crate) struct NormGradientRegister<S: Simd> {
+    mean: S::F,
+    mean_d_y: S::F,
+    factor: S::F,
+    slope: S::F,
+}
+
+impl<S: Simd> NormGradientRegister<S> {
+    /// The gradient by `x` from that by the layer's output.
+    #[inline(always)]
+    pub(crate) fn turn(self, s: S, x: S::F, d_y: S::F) -> S::F {
+        let centred = s.sub(x, self.mean);
+        let d = s.sub(s.sub(d_y, self.mean_d_y), s.mul(centred, self.slope));
+        s.mul(self.factor, d)
+    }
+}
+
 /// See [`Kernels::norm_backward`](crate::Kernels::norm_backward).
 ///
 /// # Safety
-/// x, d_y and d_x have rows * channels values, the others `channels`.
+/// x, d_y and d_x have rows * channels values, the gradient's slices `channels`.
 #[inline(always)]
 pub(crate) unsafe fn norm_backward<S: Simd>(
     s: S,
@@ -241,21 +316,11 @@ pub(crate) unsafe fn norm_backward<S: Simd>(
     channels: usize,
     x: &[f32],
     d_y: &[f32],
-    mean: &[f32],
-    inverse_deviation: &[f32],
-    gamma: &[f32],
-    mean_d_y: &[f32],
-    mean_d_y_x_hat: &[f32],
+    gradient: NormGradient<'_>,
     d_x: &mut [f32],
 ) {
-    let means = [mean, mean_d_y, mean_d_y_x_hat];
     let (d_y, d_x) = (d_y.as_ptr(), d_x.as_mut_ptr());
-    each_strip!(
-        s,
-        rows,
-        channels,
-        backward_strip(x, d_y, means, inverse_deviation, gamma, d_x)
-    );
+    each_strip!(s, rows, channels, backward_strip(x, d_y, gradient, d_x));
 }
 
 /// # Safety
@@ -266,9 +331,7 @@ unsafe fn backward_strip<S: Simd, const PARTIAL: bool>(
     strip: Strip,
     x: &[f32],
     d_y: *const f32,
-    means: [&[f32]; 3],
-    inverse_deviation: &[f32],
-    gamma: &[f32],
+    gradient: NormGradient<'_>,
     d_x: *mut f32,
 ) {
     let Strip {
@@ -280,21 +343,12 @@ unsafe fn backward_strip<S: Simd, const PARTIAL: bool>(
     } = strip;
     // SAFETY: the caller's promise.
     unsafe {
-        let mean = get::<S, PARTIAL>(s, means[0].as_ptr().add(first), width);
-        let mean_d_y = get::<S, PARTIAL>(s, means[1].as_ptr().add(first), width);
-        let mean_product = get::<S, PARTIAL>(s, means[2].as_ptr().add(first), width);
-        let inverse = get::<S, PARTIAL>(s, inverse_deviation.as_ptr().add(first), width);
-        let factor = s.mul(
-            inverse,
-            get::<S, PARTIAL>(s, gamma.as_ptr().add(first), width),
-        );
-        let slope = s.mul(inverse, mean_product);
+        let gradient = gradient.register(s, first, width);
         for row in top..bottom {
             let at = row * channels + first;
-            let centred = s.sub(get::<S, PARTIAL>(s, x.as_ptr().add(at), width), mean);
-            let d_y = s.sub(get::<S, PARTIAL>(s, d_y.add(at), width), mean_d_y);
-            let d = s.sub(d_y, s.mul(centred, slope));
-            put::<S, PARTIAL>(s, d_x.add(at), s.mul(factor, d), width);
+            let x = get::<S, PARTIAL>(s, x.as_ptr().add(at), width);
+            let d_y = get::<S, PARTIAL>(s, d_y.add(at), width);
+            put::<S, PARTIAL>(s, d_x.add(at), gradient.turn(s, x, d_y), width);
         }
     }
 }
@@ -302,26 +356,17 @@ unsafe fn backward_strip<S: Simd, const PARTIAL: bool>(
 /// See [`Kernels::norm_backward_in_place`](crate::Kernels::norm_backward_in_place).
 ///
 /// # Safety
-/// x and d have rows * channels values, the others `channels`.
+/// x and d have rows * channels values, the gradient's slices `channels`.
 #[inline(always)]
 pub(crate) unsafe fn norm_backward_in_place<S: Simd>(
     s: S,
     rows: usize,
     channels: usize,
     x: &[f32],
-    mean: &[f32],
-    inverse_deviation: &[f32],
-    gamma: &[f32],
-    mean_d_y: &[f32],
-    mean_d_y_x_hat: &[f32],
+    gradient: NormGradient<'_>,
     d: &mut [f32],
 ) {
-    let means = [mean, mean_d_y, mean_d_y_x_hat];
     let d = d.as_mut_ptr();
-    each_strip!(
-        s,
-        rows,
-        channels,
-        backward_strip(x, d.cast_const(), means, inverse_deviation, gamma, d)
-    );
+    let d_y = d.cast_const();
+    each_strip!(s, rows, channels, backward_strip(x, d_y, gradient, d));
 }

@@ -103,6 +103,8 @@ pub(crate) trait Simd: Copy {
     fn select(self, mask: Self::Mask, a: Self::F, b: Self::F) -> Self::F;
     /// Bit i is set where lane i is not 0 (NaN counts as not 0).
     fn nonzero_bits(self, a: Self::F) -> u32;
+    /// Writes the lanes whose bits are set one after another, patterns as they are. All `LANES` values may be written.
+    unsafe fn compress(self, to: *mut f32, a: Self::F, bits: u32);
     /// The lanes of `a`, whole numbers of 0..=255, of which the lowest four bits count.
     fn index(self, a: Self::F) -> Self::Index;
     /// The four lowest bits of each lane's pattern.
@@ -248,6 +250,15 @@ macro_rules! paired_simd {
             #[inline(always)]
             fn nonzero_bits(self, a: Self::F) -> u32 {
                 $half.nonzero_bits(a[0]) | ($half.nonzero_bits(a[1]) << $half::LANES)
+            }
+            #[inline(always)]
+            unsafe fn compress(self, to: *mut f32, a: Self::F, bits: u32) {
+                let (low, high) = (bits & ((1 << $half::LANES) - 1), bits >> $half::LANES);
+                // SAFETY: the caller gives LANES writable values; at most half of them lie before the second half's.
+                unsafe {
+                    $half.compress(to, a[0], low);
+                    $half.compress(to.add(low.count_ones() as usize), a[1], high);
+                }
             }
             #[inline(always)]
             fn index(self, a: Self::F) -> Self::Index {

@@ -13,9 +13,10 @@ use crate::conv2d::{self, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
 use crate::lstm::{self, LstmShape};
+use crate::norm::{self, NormGradient};
 use crate::pool::{self, PoolShape};
 use crate::simd::portable::Portable;
-use crate::{math, norm, softmax, spectrum, update};
+use crate::{math, softmax, spectrum, update};
 use num_complex::Complex;
 use shells::kernels;
 use std::ops::Range;
@@ -351,19 +352,13 @@ kernels! {
         channels: usize,
         x: &[f32],
         d_y: &[f32],
-        mean: &[f32],
-        inverse_deviation: &[f32],
-        gamma: &[f32],
-        mean_d_y: &[f32],
-        mean_d_y_x_hat: &[f32],
+        gradient: NormGradient<'_>,
         d_x: &mut [f32],
     ) = norm::norm_backward, where {
         for each in [x, d_y, &*d_x] {
             assert_eq!(each.len(), rows * channels);
         }
-        for each in [mean, inverse_deviation, gamma, mean_d_y, mean_d_y_x_hat] {
-            assert_eq!(each.len(), channels);
-        }
+        gradient.check(channels);
     }
     /// [`Kernels::norm_backward`] where `d` holds d_y before and d_x after.
     ///
@@ -373,19 +368,13 @@ kernels! {
         rows: usize,
         channels: usize,
         x: &[f32],
-        mean: &[f32],
-        inverse_deviation: &[f32],
-        gamma: &[f32],
-        mean_d_y: &[f32],
-        mean_d_y_x_hat: &[f32],
+        gradient: NormGradient<'_>,
         d: &mut [f32],
     ) = norm::norm_backward_in_place, where {
         for each in [x, &*d] {
             assert_eq!(each.len(), rows * channels);
         }
-        for each in [mean, inverse_deviation, gamma, mean_d_y, mean_d_y_x_hat] {
-            assert_eq!(each.len(), channels);
-        }
+        gradient.check(channels);
     }
     /// The forward part of [`Kernels::lstm_pack`].
     ///
@@ -576,6 +565,6 @@ kernels! {
     /// Where a length does not fit the block.
     fn conv_direct_backward(
         block: &ConvBlock, samples: usize, input: &[f32], output: &[f32], codes: &[u8], d_output: &[f32],
-        packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
+        norm: Option<NormGradient<'_>>, packed: &[f32], d_input: Option<&mut [f32]>, d_kernel: &mut [f32], d_bias: &mut [f32], scratch: &mut [f32],
     ) = conv2d::backward, where {}
 }

@@ -205,6 +205,7 @@ fn any_codes_are_safe() {
                 &vec![1.0; block.output_len()],
                 &vec![code; block.codes_len()],
                 &problem.d_output,
+                None,
                 &vec![0.5; block.packed_len(lanes)],
                 Some(d_input.get()),
                 d_kernel.get(),

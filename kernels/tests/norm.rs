@@ -5,7 +5,7 @@ mod checks;
 
 use checks::{HALF_ULP, assert_gradient, assert_near, central_differences, numbers, set, wide};
 use proptest::prelude::*;
-use sonograd_kernels::{Kernels, reference};
+use sonograd_kernels::{Kernels, NormGradient, reference};
 
 const EPSILON: f64 = 1e-3;
 
@@ -89,34 +89,19 @@ fn check(rows: usize, channels: usize, x: &[f32]) {
             assert!((sums[channels + c] - d_gamma[c]).abs() <= allowed);
         }
         let means = narrow(sums.iter().map(|sum| sum / count));
+        let (mean_d_y, mean_d_y_x_hat) = means.split_at(channels);
+        let gradient = NormGradient {
+            mean: &mean32,
+            inverse_deviation: &inverse,
+            gamma: &gamma,
+            mean_d_y,
+            mean_d_y_x_hat,
+        };
         let actual = set(rows * channels, |d_x| {
-            let (mean_d_y, mean_product) = means.split_at(channels);
-            kernels.norm_backward(
-                rows,
-                channels,
-                x,
-                &d_y,
-                &mean32,
-                &inverse,
-                &gamma,
-                mean_d_y,
-                mean_product,
-                d_x,
-            );
+            kernels.norm_backward(rows, channels, x, &d_y, gradient, d_x);
         });
         let mut in_place = d_y.clone();
-        let (mean_d_y, mean_product) = means.split_at(channels);
-        kernels.norm_backward_in_place(
-            rows,
-            channels,
-            x,
-            &mean32,
-            &inverse,
-            &gamma,
-            mean_d_y,
-            mean_product,
-            &mut in_place,
-        );
+        kernels.norm_backward_in_place(rows, channels, x, gradient, &mut in_place);
         assert_eq!(
             in_place, actual,
             "{kernels:?}: the same operations in the same order"

@@ -30,6 +30,8 @@ pub(super) struct Shard {
     codes: Vec<Vec<u8>>,
     workspaces: Vec<AlignedVec>,
     scratch: AlignedVec,
+    /// Of the normalisation that a backward takes along.
+    norm_scratch: AlignedVec,
     /// What a later part adds to the shard's gradients and sums.
     part_gradients: AlignedVec,
     part_sums: Vec<f64>,
@@ -59,6 +61,7 @@ impl Shard {
             .max()
             .unwrap_or(0);
         let scratch = needs.iter().map(|n| n.scratch).max().unwrap_or(0);
+        let norm_scratch = needs.iter().map(|n| n.norm_gradient).max().unwrap_or(0);
         let summed = plan
             .steps
             .iter()
@@ -85,6 +88,7 @@ impl Shard {
                 .map(|n| AlignedVec::zeros(n.workspace * samples))
                 .collect(),
             scratch: AlignedVec::zeros(scratch),
+            norm_scratch: AlignedVec::zeros(norm_scratch),
             part_gradients: AlignedVec::zeros(most_gradients),
             part_sums: vec![0.0; sums],
             spares: spares.map(|len| AlignedVec::zeros(len * samples)),
@@ -337,6 +341,15 @@ impl Shard {
             0 => &mut self.gradients[partial.clone()],
             _ => &mut self.part_gradients[..partial.len()],
         };
+        let norm = shared.norms[i].and_then(|j| {
+            let (parameters, sums) = (plan.steps[j].trainable.clone(), shared.sums);
+            plan.steps[j].op.norm_gradient(
+                &shared.weights.trainable[parameters],
+                &sums.forward[j],
+                &sums.backward[j],
+                &mut self.norm_scratch,
+            )
+        });
         let (codes, workspace) = (needs.codes, needs.workspace);
         let mut call = Backward {
             kernels: shared.kernels,
@@ -345,6 +358,7 @@ impl Shard {
             inputs: &inputs[..step.inputs.len()],
             output,
             d_output: &self.slots[slots.gradients[step.output]][share(step.output)],
+            norm,
             parameters: &shared.weights.trainable[step.trainable.clone()],
             packed: &shared.weights.packed[i],
             sums: &shared.sums.forward[i],

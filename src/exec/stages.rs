@@ -2,6 +2,7 @@
 
 use super::SHARD_SAMPLES;
 use crate::graph::Plan;
+use crate::graph::plan::Step;
 use crate::op::Needs;
 
 /// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
@@ -26,8 +27,19 @@ pub(super) fn part_samples(plan: &Plan) -> usize {
     (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES)
 }
 
-/// The stages of a training step: forward, the loss at the head, backward in reverse.
-pub(super) fn train_stages(plan: &Plan, needs: &[Needs]) -> Vec<Stage> {
+/// For each step the batch normalisation behind it that its backward takes along: the one that alone reads its output.
+pub(super) fn norms_behind(plan: &Plan, needs: &[Needs]) -> Vec<Option<usize>> {
+    let behind = |(step, needs_of_step): (&Step, &Needs)| {
+        let mut readers = (0..needs.len()).filter(|&j| plan.steps[j].inputs.contains(&step.output));
+        let alone = readers.next().filter(|_| readers.next().is_none());
+        alone.filter(|&j| needs_of_step.takes_norm && needs[j].norm_gradient > 0)
+    };
+    plan.steps.iter().zip(needs).map(behind).collect()
+}
+
+/// The stages of a training step: forward, the loss at the head, backward in reverse, without that of the normalisations that the
+/// steps before them take along.
+pub(super) fn train_stages(plan: &Plan, needs: &[Needs], norms: &[Option<usize>]) -> Vec<Stage> {
     let mut stages = vec![Vec::new()];
     let mut push = |action: Action, barrier: bool| {
         stages
@@ -63,7 +75,9 @@ pub(super) fn train_stages(plan: &Plan, needs: &[Needs]) -> Vec<Stage> {
         if needs[i].backward_sums > 0 {
             push(Action::BackwardSums(i), true);
         }
-        push(Action::Backward(i), false);
+        if !norms.contains(&Some(i)) {
+            push(Action::Backward(i), false);
+        }
     }
     stages
 }

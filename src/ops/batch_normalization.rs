@@ -7,7 +7,7 @@
 use super::{Conv2d, NormConv2d};
 use crate::op::{Backward, Forward, Initializer, Needs, Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::reference;
+use sonograd_kernels::{NormGradient, reference};
 use std::any::Any;
 
 /// Keras' defaults.
@@ -55,14 +55,14 @@ impl BatchNormalization {
         }
     }
 
-    /// What backward needs of the combined sums, in `scratch`: mean, 1 / sqrt(variance + epsilon), and the means of the
-    /// gradient by the output and of its product with the normalised input.
-    pub(super) fn backward_coefficients<'a>(
+    /// What backward turns the gradient by the output by. The combined sums are narrowed into `scratch`, 4 values a channel.
+    pub(super) fn gradient<'a>(
         &self,
+        parameters: &'a [f32],
         sums: &[f64],
         backward_sums: &[f64],
         scratch: &'a mut [f32],
-    ) -> [&'a [f32]; 4] {
+    ) -> NormGradient<'a> {
         let channels = self.channels;
         let (first, rest) = scratch.split_at_mut(2 * channels);
         let second = &mut rest[..2 * channels];
@@ -70,7 +70,13 @@ impl BatchNormalization {
         narrow(backward_sums, second);
         let (mean, inverse_deviation) = first.split_at(channels);
         let (mean_d_y, mean_d_y_x_hat) = second.split_at(channels);
-        [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat]
+        NormGradient {
+            mean,
+            inverse_deviation,
+            gamma: &parameters[..channels],
+            mean_d_y,
+            mean_d_y_x_hat,
+        }
     }
 }
 
@@ -203,18 +209,13 @@ impl Op for BatchNormalization {
         let Some(d_input) = &mut call.d_inputs[0] else {
             return;
         };
-        let coefficients = self.backward_coefficients(call.sums, call.backward_sums, call.scratch);
-        let [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat] = coefficients;
+        let gradient = self.gradient(call.parameters, call.sums, call.backward_sums, call.scratch);
         call.kernels.norm_backward(
             self.rows(call.samples),
             self.channels,
             call.inputs[0],
             call.d_output,
-            mean,
-            inverse_deviation,
-            &call.parameters[..self.channels],
-            mean_d_y,
-            mean_d_y_x_hat,
+            gradient,
             d_input,
         );
     }

@@ -200,6 +200,7 @@ fn run(case: &Case<'_>, kernels: &'static Kernels) -> (Vec<f32>, Vec<Vec<f32>>) 
         },
         output: if needs.reads_output { &output } else { &[] },
         d_output: &d_output,
+        norm: None,
         parameters: &parameters,
         packed: &packed,
         sums: &sums,

@@ -181,6 +181,7 @@ impl Op for Conv2d {
             packed: block.packed_len(lanes),
             reads_inputs: true,
             reads_output: true,
+            takes_norm: block.takes_norm(lanes),
             ..Needs::default()
         }
     }
@@ -228,6 +229,7 @@ impl Op for Conv2d {
             call.output,
             call.codes,
             call.d_output,
+            call.norm,
             call.packed,
             call.d_inputs[0].as_deref_mut(),
             d_kernel,

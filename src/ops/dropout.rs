@@ -162,6 +162,7 @@ mod tests {
                     inputs: &[&[]],
                     output: &[],
                     d_output: part,
+                    norm: None,
                     parameters: &[],
                     packed: &[],
                     sums: &[],

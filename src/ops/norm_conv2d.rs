@@ -14,7 +14,7 @@
 use super::{BatchNormalization, Conv2d};
 use crate::op::{Backward, Band, Forward, Needs, Op, Parameter};
 use crate::shape::Shape;
-use sonograd_kernels::{ConvBlock, Kernels};
+use sonograd_kernels::{ConvBlock, Kernels, NormGradient};
 
 /// A [`BatchNormalization`] and the [`Conv2d`] that alone reads it.
 #[derive(Debug, Clone)]
@@ -130,6 +130,7 @@ impl Op for NormConv2d {
             scratch: conv.scratch.max(norm.scratch),
             forward_sums: norm.forward_sums,
             backward_sums: norm.backward_sums,
+            norm_gradient: 4 * self.channels(),
             ..conv
         }
     }
@@ -232,6 +233,7 @@ impl Op for NormConv2d {
             call.output,
             call.codes,
             call.d_output,
+            call.norm,
             backward,
             call.d_inputs[0].as_deref_mut(),
             d_kernel,
@@ -269,22 +271,27 @@ impl Op for NormConv2d {
         let Some(d_input) = &mut call.d_inputs[0] else {
             return;
         };
-        let rows = d_input.len() / self.channels();
-        let coefficients =
+        let channels = self.channels();
+        let gradient =
             self.norm
-                .backward_coefficients(call.sums, call.backward_sums, call.scratch);
-        let [mean, inverse_deviation, mean_d_y, mean_d_y_x_hat] = coefficients;
+                .gradient(call.parameters, call.sums, call.backward_sums, call.scratch);
         call.kernels.norm_backward_in_place(
-            rows,
-            self.channels(),
+            d_input.len() / channels,
+            channels,
             call.inputs[0],
-            mean,
-            inverse_deviation,
-            &call.parameters[..self.channels()],
-            mean_d_y,
-            mean_d_y_x_hat,
+            gradient,
             d_input,
         );
+    }
+
+    fn norm_gradient<'a>(
+        &self,
+        parameters: &'a [f32],
+        sums: &[f64],
+        backward_sums: &[f64],
+        scratch: &'a mut [f32],
+    ) -> Option<NormGradient<'a>> {
+        Some(self.norm.gradient(parameters, sums, backward_sums, scratch))
     }
 
     fn oracle(&self, samples: usize, inputs: &[&[f64]], parameters: &[f64]) -> Vec<f64> {

@@ -1,7 +1,7 @@
 //! Kernels without an operation between: normalisation, LSTM, optimisers, clipping.
 
 use crate::cases::{Case, of};
-use sonograd_kernels::{GemmAlgorithm, Kernels, LstmShape};
+use sonograd_kernels::{GemmAlgorithm, Kernels, LstmShape, NormGradient};
 
 #[test]
 fn batch_norm() {
@@ -71,9 +71,14 @@ fn norm(case: &Case, kernels: &Kernels) {
     let (mean_d_y, mean_d_y_x_hat) = means.split_at(channels);
     let (first, second) = (narrow(mean_d_y), narrow(mean_d_y_x_hat));
     let mut d_x = vec![f32::NAN; x.len()];
-    kernels.norm_backward(
-        rows, channels, x, d_y, &mean, &inverse, gamma, &first, &second, &mut d_x,
-    );
+    let gradient = NormGradient {
+        mean: &mean,
+        inverse_deviation: &inverse,
+        gamma,
+        mean_d_y: &first,
+        mean_d_y_x_hat: &second,
+    };
+    kernels.norm_backward(rows, channels, x, d_y, gradient, &mut d_x);
     case.near(&what("grad_input"), &d_x, "grad_input", 1e-4);
 }
 

@@ -59,6 +59,7 @@ fn run(
         },
         output: if needs.reads_output { &output } else { &[] },
         d_output,
+        norm: None,
         parameters,
         packed: &packed,
         sums: &[],

@@ -5,9 +5,10 @@ use super::lists::{Lists, band_rows, list_band, pooled_gradient};
 use super::pack::Packed;
 use super::patch_gradient::Patches;
 use super::{
-    ConvBlock, Sections, crop, input_gradient, narrow_gradient, patch_gradient, place, transpose,
-    weight_gradient,
+    ConvBlock, Sections, block_gradient, crop, input_gradient, narrow_gradient, patch_gradient,
+    place, transpose, weight_gradient,
 };
+use crate::norm::NormGradient;
 use crate::simd::Simd;
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
@@ -26,10 +27,13 @@ pub(crate) struct Scratch {
     /// Lanes that `d_runs` is padded to.
     run_lanes: usize,
     d_runs: usize,
-    by_pixel: usize,
+    values: usize,
+    channels: usize,
+    pixels: usize,
     starts: usize,
     by_channel: usize,
-    counts: usize,
+    ends: usize,
+    numbers: usize,
     row: usize,
     patches: usize,
     pairs: usize,
@@ -45,11 +49,13 @@ impl Scratch {
         let slack = lanes.max(8);
         let padded_len = conv.padded_height() * conv.padded_width() * conv.in_channels + slack;
         // A run that is not whole registers reaches over its end: the image needs room behind it.
+        let blocks = input_gradient::by_registers(conv, lanes);
         let in_place = (
-            conv.is_inside() && conv.run() % run_lanes == 0,
+            !blocks && conv.is_inside() && conv.run() % run_lanes == 0,
             conv.is_inside() && conv.run() % lanes == 0,
         );
         let band = band_rows(conv) * conv.out_width;
+        let entries = band * conv.out_channels + lanes;
         let mut sections = Sections::default();
         Self {
             slack,
@@ -61,10 +67,13 @@ impl Scratch {
             d_bias: sections.take(channels),
             run_lanes,
             d_runs: sections.take(conv.out_channels * conv.kernel_height * run_len),
-            by_pixel: sections.take(2 * band * conv.out_channels),
+            values: sections.take(entries),
+            channels: sections.take(entries),
+            pixels: sections.take(entries),
             starts: sections.take(band + 1),
             by_channel: sections.take(2 * band * conv.out_channels),
-            counts: sections.take(conv.out_channels),
+            ends: sections.take(conv.out_channels),
+            numbers: sections.take(channels),
             row: sections.take(conv.out_width * channels),
             patches: sections.take(patch_gradient::scratch_len(&pool)),
             pairs: sections.take(match interleaved_gradient::applies(conv) {
@@ -90,6 +99,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     output: &[f32],
     codes: &[u8],
     d_output: &[f32],
+    norm: Option<NormGradient<'_>>,
     packed: &[f32],
     mut d_input: Option<&mut [f32]>,
     d_kernel: &mut [f32],
@@ -109,6 +119,9 @@ pub(crate) unsafe fn backward<S: Simd>(
     }
     assert_eq!(d_kernel.len(), conv.kernel_len());
     assert_eq!(d_bias.len(), conv.out_channels);
+    if let Some(norm) = norm {
+        norm.check(conv.out_channels);
+    }
     assert!(scratch.len() >= sections.len);
 
     let channels = conv.out_channels.next_multiple_of(S::LANES);
@@ -125,11 +138,12 @@ pub(crate) unsafe fn backward<S: Simd>(
         _ => None,
     };
     let pairs = match &d_input {
-        None if patches.is_none() && interleaved_gradient::applies(conv) => {
+        None if patches.is_none() && norm.is_none() && interleaved_gradient::applies(conv) => {
             Some(InterleavedRows::new(conv, &pool, S::LANES))
         }
         _ => None,
     };
+    let blocks = input_gradient::by_registers(conv, S::LANES);
     if let Some(pairs) = &pairs {
         pairs.clear(&mut scratch[sections.pairs..]);
     } else if !sections.in_place.0 {
@@ -143,18 +157,22 @@ pub(crate) unsafe fn backward<S: Simd>(
     unsafe {
         let lists = Lists {
             capacity: band_rows(conv) * conv.out_width,
-            by_pixel: start.add(sections.by_pixel).cast(),
+            values: start.add(sections.values),
+            channels: start.add(sections.channels).cast(),
+            pixels: start.add(sections.pixels).cast(),
             starts: start.add(sections.starts).cast(),
             by_channel: start.add(sections.by_channel).cast(),
-            counts: start.add(sections.counts).cast(),
+            ends: start.add(sections.ends).cast(),
+            numbers: start.add(sections.numbers).cast(),
             row: start.add(sections.row),
         };
+        lists.number_channels(channels);
         let d_runs = start.add(sections.d_runs);
         let gradient = start.add(sections.gradient);
-        let image_row_len = if sections.in_place.0 {
-            row_len
-        } else {
-            padded_row_len
+        let (image_row_len, pixel_len) = match (blocks, sections.in_place.0) {
+            (true, _) => (conv.padded_width() * S::LANES, S::LANES),
+            (_, true) => (row_len, conv.in_channels),
+            (_, false) => (padded_row_len, conv.in_channels),
         };
         let offsets = match &pairs {
             Some(pairs) => pairs.code_offsets(conv, &pool),
@@ -162,6 +180,7 @@ pub(crate) unsafe fn backward<S: Simd>(
         };
         for n in 0..samples {
             let mut image = input.as_ptr().add(n * conv.input_len());
+            let mut next = image.wrapping_add(conv.input_len());
             let output = output.as_ptr().add(n * pool.output_len());
             let d_output = d_output.as_ptr().add(n * pool.output_len());
             let d_bias = start.add(sections.d_bias);
@@ -181,7 +200,10 @@ pub(crate) unsafe fn backward<S: Simd>(
                 pairs.add(s, block, &offsets, from, scratch);
                 continue;
             }
-            if !sections.in_place.0 {
+            if blocks {
+                block_gradient::place(s, conv, image, start.add(sections.image));
+                image = start.add(sections.image).cast_const();
+            } else if !sections.in_place.0 {
                 let padded = start.add(sections.image);
                 let image_of = from_raw_parts(image, conv.input_len());
                 let to = from_raw_parts_mut(padded, padded_len);
@@ -199,7 +221,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 }
                 let is_all_read = !sections.in_place.1
                     || (conv.padded_height(), conv.padded_width()) == (conv.height, conv.width);
-                if is_all_read && input_gradient::moves_along(conv, S::LANES) {
+                if is_all_read && input_gradient::by_registers(conv, S::LANES) {
                     len = input_gradient::ZERO_ROWS * d_image_row_len;
                 }
                 d_image.write_bytes(0, len);
@@ -209,6 +231,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 let from = patch_gradient::Sources {
                     output,
                     d_output,
+                    norm,
                     codes: sample_codes,
                     image,
                     row_len: image_row_len,
@@ -219,7 +242,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 patches.add(s, block, from);
                 continue;
             }
-            if d_input.is_none() && narrow_gradient::applies(conv) {
+            if d_input.is_none() && norm.is_none() && narrow_gradient::applies(conv) {
                 for oy in 0..pool.out_height {
                     let at = oy * pool.out_width * pool.channels;
                     let from = narrow_gradient::Sources {
@@ -255,7 +278,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 sample_codes = padded;
             }
             pooled_gradient(
-                s, block, &pool, channels, output, d_output, gradient, d_bias,
+                s, block, &pool, channels, output, d_output, norm, gradient, d_bias,
             );
             let mut y0 = 0;
             while y0 < conv.out_height {
@@ -270,8 +293,8 @@ pub(crate) unsafe fn backward<S: Simd>(
                     y0,
                     y1,
                     image_row_len,
+                    pixel_len,
                     channel_len,
-                    d_input.is_some(),
                     lists,
                 );
                 if d_input.is_some() {
@@ -287,7 +310,11 @@ pub(crate) unsafe fn backward<S: Simd>(
                         d_image_row_len,
                     );
                 }
-                weight_gradient::add_band(s, conv, lists, image, image_row_len, d_runs);
+                if blocks {
+                    block_gradient::add_band(s, conv, lists, image, &mut next, d_runs);
+                } else {
+                    weight_gradient::add_band(s, conv, lists, image, image_row_len, d_runs);
+                }
                 y0 = y1;
             }
             if let Some(d_input) = &mut d_input
@@ -310,9 +337,13 @@ pub(crate) unsafe fn backward<S: Simd>(
         return pairs.write(conv, &mut scratch[sections.pairs..], d_kernel);
     }
     let d_runs = &scratch[sections.d_runs..][..d_runs_len];
+    if blocks {
+        return block_gradient::write(s, conv, d_runs, d_kernel);
+    }
     let (run, filters) = (conv.run(), conv.out_channels);
     for ky in 0..conv.kernel_height {
         transpose(
+            s,
             filters,
             run,
             &d_runs[ky * d_run_len..],

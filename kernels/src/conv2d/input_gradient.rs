@@ -14,23 +14,27 @@ use super::Conv2dShape;
 use super::lists::Lists;
 use crate::simd::Simd;
 
-/// Rows and columns of the kernels whose sums move along.
-const SIDE: usize = 3;
+/// Rows and columns of the kernels that are taken by registers.
+pub(super) const SIDE: usize = 3;
 /// Their taps.
 pub(super) const TAPS: usize = SIDE * SIDE;
 /// Rows of the padded image that have to be 0 before its bands are added where the sums move along; the others are written before they
 /// are read.
 pub(super) const ZERO_ROWS: usize = SIDE - 1;
 
-/// True where the sums move along a row of pixels.
-pub(super) fn moves_along(conv: &Conv2dShape, lanes: usize) -> bool {
+/// Rows before one of the image is written for the first time, it is asked for.
+const ROWS_AHEAD: usize = 2;
+
+/// True for 3 x 3 kernels on whole registers of channels: their sums move along a row of pixels, and the kernel's gradient is computed
+/// register by register too.
+pub(super) fn by_registers(conv: &Conv2dShape, lanes: usize) -> bool {
     (conv.kernel_height, conv.kernel_width) == (SIDE, SIDE)
         && conv.in_channels.is_multiple_of(lanes)
 }
 
 /// Values of the kernel from one channel of the output to the next.
 pub(super) fn channel_len(conv: &Conv2dShape, run_len: usize, lanes: usize) -> usize {
-    match moves_along(conv, lanes) {
+    match by_registers(conv, lanes) {
         true => TAPS * lanes,
         false => conv.kernel_height * run_len,
     }
@@ -53,7 +57,7 @@ pub(super) unsafe fn add_band<S: Simd>(
     d_image: *mut f32,
     row_len: usize,
 ) {
-    if moves_along(conv, S::LANES) {
+    if by_registers(conv, S::LANES) {
         for block in 0..conv.in_channels / S::LANES {
             for y in y0..y1 {
                 // SAFETY: a register of channels of the rows y..y + SIDE lies in the image.
@@ -130,9 +134,8 @@ unsafe fn scatter_row<S: Simd, const N: usize>(
                 sums[v] = s.load(to.add(v * S::LANES));
             }
             for e in first..end {
-                let entry = *lists.by_pixel.add(e as usize);
-                let g = s.splat(entry.value);
-                let w = weights.add(entry.offset as usize);
+                let g = s.splat(*lists.values.add(e as usize));
+                let w = weights.add(*lists.channels.add(e as usize) as usize);
                 for v in 0..N {
                     sums[v] = s.mul_add(g, s.load(w.add(v * S::LANES)), sums[v]);
                 }
@@ -165,9 +168,8 @@ unsafe fn move_along<S: Simd>(
         unsafe {
             if x < conv.out_width {
                 for e in *starts.add(x)..*starts.add(x + 1) {
-                    let entry = *lists.by_pixel.add(e as usize);
-                    let g = s.splat(entry.value);
-                    let w = weights.add(entry.offset as usize);
+                    let g = s.splat(*lists.values.add(e as usize));
+                    let w = weights.add(*lists.channels.add(e as usize) as usize);
                     for kx in 0..SIDE {
                         for ky in 0..SIDE {
                             let w = s.load(w.add((ky * SIDE + kx) * S::LANES));
@@ -177,6 +179,7 @@ unsafe fn move_along<S: Simd>(
                 }
             }
             let to = to.add(x * conv.in_channels);
+            s.prefetch(to.wrapping_add((SIDE - 1 + ROWS_AHEAD) * row_len));
             for ky in 0..SIDE - 1 {
                 let to = to.add(ky * row_len);
                 s.store(to, s.add(s.load(to), columns[0][ky]));

@@ -6,33 +6,53 @@
 
 use super::{Conv2dShape, ConvBlock};
 use crate::activation::activation_gradient;
+use crate::norm::NormGradient;
 use crate::pool::PoolShape;
 use crate::simd::Simd;
 
-/// One non-zero gradient and what it multiplies.
+/// One non-zero gradient in its channel's list, and the pixel that it multiplies.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) value: f32,
-    /// By pixel: the channel's runs in the packed kernel. By channel: the pixel's first value in the padded image.
-    pub(super) offset: u32,
+    /// The pixel's first value in the padded image.
+    pub(super) pixel: u32,
 }
 
-/// The lists of one band, in scratch. Two f32 hold an entry, one holds a count.
+/// The lists of one band, in scratch. Two f32 hold an [`Entry`], one holds a number.
 #[derive(Clone, Copy)]
 pub(super) struct Lists {
     /// Most pixels that a band has.
     pub(super) capacity: usize,
-    /// All pixels' entries, pixel after pixel.
-    pub(super) by_pixel: *mut Entry,
-    /// The first entry of each of the band's pixels, and the end of the last.
+    /// All pixels' non-zero gradients, pixel after pixel: their values, their channels' places in the packed kernel, and their pixels, as
+    /// in [`Entry`].
+    pub(super) values: *mut f32,
+    pub(super) channels: *mut u32,
+    pub(super) pixels: *mut u32,
+    /// The first of these of each of the band's pixels, and the end of the last.
     pub(super) starts: *mut u32,
-    /// `capacity` entries a channel.
+    /// The same, `capacity` entries a channel.
     pub(super) by_channel: *mut Entry,
-    /// Entries of each channel.
-    pub(super) counts: *mut u32,
+    /// The end of each channel's entries.
+    pub(super) ends: *mut u32,
+    /// 0, 1, 2, ..: the channels' numbers.
+    pub(super) numbers: *mut u32,
     /// One row's gradients, every pixel's channels padded to whole registers.
     pub(super) row: *mut f32,
+}
+
+impl Lists {
+    /// Writes the channels' numbers, which the bands read.
+    ///
+    /// # Safety
+    /// There is room for so many.
+    #[inline(always)]
+    pub(super) unsafe fn number_channels(self, channels: usize) {
+        for c in 0..channels {
+            // SAFETY: the caller's promise.
+            unsafe { self.numbers.add(c).write(c as u32) }
+        }
+    }
 }
 
 /// Rows of a band: enough pixels to make long lists of a channel, few enough that the input's rows stay in L1.
@@ -41,7 +61,7 @@ pub(super) fn band_rows(conv: &Conv2dShape) -> usize {
 }
 
 /// The gradient before the activation on the pooled grid, channels padded with zeros to `channels`, and
-/// its sums: `gradient[p, c]`, `d_bias[c] += sum over p`.
+/// its sums: `gradient[p, c]`, `d_bias[c] += sum over p`. With a `norm` `d_output` is by the output as that has normalised it.
 ///
 /// # Safety
 /// `output` and `d_output` may be read for the sample, `gradient` written for `out_height * out_width * channels` values,
@@ -54,19 +74,25 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
     channels: usize,
     output: *const f32,
     d_output: *const f32,
+    norm: Option<NormGradient<'_>>,
     gradient: *mut f32,
     d_bias: *mut f32,
 ) {
     let mut c = 0;
     while c < channels {
         let n = S::LANES.min(pool.channels - c);
+        let mut register = None;
+        if let Some(norm) = norm {
+            // SAFETY: n channels from c on lie in the output.
+            register = Some(unsafe { norm.register(s, c, n) });
+        }
         for oy in 0..pool.out_height {
             let mut sum = s.zero();
             for p in oy * pool.out_width..(oy + 1) * pool.out_width {
                 let at = p * pool.channels + c;
                 // SAFETY: n channels from c of pixel p lie in the sample, LANES of them in `gradient`.
                 unsafe {
-                    let (y, g) = if n == S::LANES {
+                    let (y, mut g) = if n == S::LANES {
                         (s.load(output.add(at)), s.load(d_output.add(at)))
                     } else {
                         (
@@ -74,6 +100,9 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
                             s.load_partial(d_output.add(at), n),
                         )
                     };
+                    if let Some(norm) = register {
+                        g = norm.turn(s, y, g);
+                    }
                     let g = activation_gradient(s, block.activation, y, g);
                     s.store(gradient.add(p * channels + c), g);
                     sum = s.add(sum, g);
@@ -149,11 +178,12 @@ unsafe fn unpool_row<S: Simd>(
     }
 }
 
-/// Lists the gradients of the rows `y0..y1`, by pixel too where `by_pixel`.
+/// Lists the gradients of the rows `y0..y1`.
 ///
 /// # Safety
 /// `gradient` is what `pooled_gradient` wrote; `codes`, unless null (no pool), may be read for `channels` codes an
-/// output; `lists` has room for the band; `channel_len` is the packed kernel's distance from one channel to the next.
+/// output; `lists` has room for the band, its channels are numbered; the image that pixels name has `image_row_len` values a row and
+/// `pixel_len` a pixel, the packed kernel `channel_len` a channel.
 #[inline(always)]
 pub(super) unsafe fn list_band<S: Simd>(
     s: S,
@@ -165,15 +195,14 @@ pub(super) unsafe fn list_band<S: Simd>(
     y0: usize,
     y1: usize,
     image_row_len: usize,
+    pixel_len: usize,
     channel_len: usize,
-    by_pixel: bool,
     lists: Lists,
 ) {
-    // SAFETY: a pixel adds at most one entry a channel, and the band has at most `capacity` pixels.
+    // SAFETY: a pixel adds at most one entry a channel, and the band has at most `capacity` pixels; a register more is
+    // written behind the last.
     unsafe {
-        lists.counts.write_bytes(0, conv.out_channels);
-        let mut entries = 0;
-        let mut pixel = 0;
+        let (mut entries, mut pixel) = (0, 0);
         for y in y0..y1 {
             let row = if codes.is_null() {
                 gradient.add(y * conv.out_width * channels)
@@ -184,41 +213,38 @@ pub(super) unsafe fn list_band<S: Simd>(
             for x in 0..conv.out_width {
                 lists.starts.add(pixel).write(entries as u32);
                 pixel += 1;
-                let offset = (y * image_row_len + x * conv.in_channels) as u32;
-                // 64 channels at a time: one bit each.
-                let mut group = 0;
-                while group < channels {
-                    let end = channels.min(group + 64);
-                    let values = row.add(x * channels + group);
-                    let mut bits = 0u64;
-                    let mut c = 0;
-                    while c < end - group {
-                        bits |= u64::from(s.nonzero_bits(s.load(values.add(c)))) << c;
-                        c += S::LANES;
-                    }
-                    while bits != 0 {
-                        let c = bits.trailing_zeros() as usize;
-                        bits &= bits - 1;
-                        let value = *values.add(c);
-                        let c = group + c;
-                        if by_pixel {
-                            lists.by_pixel.add(entries).write(Entry {
-                                value,
-                                offset: (c * channel_len) as u32,
-                            });
-                            entries += 1;
-                        }
-                        let count = lists.counts.add(c);
-                        lists
-                            .by_channel
-                            .add(c * lists.capacity + *count as usize)
-                            .write(Entry { value, offset });
-                        *count += 1;
-                    }
-                    group = end;
+                let place = (y * image_row_len + x * pixel_len) as u32;
+                let place = s.splat(f32::from_bits(place));
+                let mut c = 0;
+                while c < channels {
+                    let values = s.load(row.add(x * channels + c));
+                    let numbers = s.load(lists.numbers.add(c).cast());
+                    let bits = s.nonzero_bits(values);
+                    s.compress(lists.values.add(entries), values, bits);
+                    s.compress(lists.channels.add(entries).cast(), numbers, bits);
+                    s.store(lists.pixels.add(entries).cast(), place);
+                    entries += bits.count_ones() as usize;
+                    c += S::LANES;
                 }
             }
         }
         lists.starts.add(pixel).write(entries as u32);
+        for c in 0..conv.out_channels {
+            lists.ends.add(c).write((c * lists.capacity) as u32);
+        }
+        // In a loop of its own, whose end is foreseen: a pixel has now none, now ten.
+        for e in 0..entries {
+            let end = lists.ends.add(*lists.channels.add(e) as usize);
+            let (value, pixel) = (*lists.values.add(e), *lists.pixels.add(e));
+            lists
+                .by_channel
+                .add(*end as usize)
+                .write(Entry { value, pixel });
+            *end += 1;
+        }
+        // From here on as places in the packed kernel.
+        for e in 0..entries {
+            *lists.channels.add(e) *= channel_len as u32;
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Packed {
 /// # Safety
 /// None beyond the token's.
 #[inline(always)]
-pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
+pub(crate) unsafe fn pack<S: Simd>(s: S, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
     block.check();
     let conv = &block.conv;
     let layout = Packed::new(block, S::LANES);
@@ -78,14 +78,14 @@ pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], pack
             }
         }
     }
-    if input_gradient::moves_along(conv, S::LANES) {
+    if input_gradient::by_registers(conv, S::LANES) {
         let (lanes, filters) = (S::LANES, conv.out_channels);
         let blocks = runs.chunks_exact_mut(filters * TAPS * lanes);
         for (block, runs) in blocks.enumerate() {
             for tap in 0..TAPS {
                 let from = &kernel[(tap * conv.in_channels + block * lanes) * filters..];
                 let to = &mut runs[tap * lanes..];
-                transpose(lanes, filters, from, filters, to, TAPS * lanes);
+                transpose(s, lanes, filters, from, filters, to, TAPS * lanes);
             }
         }
         return;
@@ -98,6 +98,7 @@ pub(crate) unsafe fn pack<S: Simd>(_: S, block: &ConvBlock, kernel: &[f32], pack
     }
     for ky in 0..conv.kernel_height {
         transpose(
+            s,
             run,
             conv.out_channels,
             &kernel[ky * run * conv.out_channels..],

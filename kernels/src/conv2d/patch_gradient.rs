@@ -13,6 +13,7 @@
 
 use super::{Conv2dShape, ConvBlock};
 use crate::activation::activation_gradient;
+use crate::norm::NormGradient;
 use crate::pool::PoolShape;
 use crate::simd::Simd;
 
@@ -36,10 +37,12 @@ pub(super) struct Patches {
 
 /// What one sample's gradients are read from and added to.
 #[derive(Clone, Copy)]
-pub(super) struct Sources {
+pub(super) struct Sources<'a> {
     /// What forward wrote, its gradient, and the codes.
     pub(super) output: *const f32,
     pub(super) d_output: *const f32,
+    /// What has normalised the output before the gradient was taken.
+    pub(super) norm: Option<NormGradient<'a>>,
     pub(super) codes: *const u8,
     /// The padded image and its row length.
     pub(super) image: *const f32,
@@ -88,7 +91,7 @@ impl Patches {
     /// # Safety
     /// The block is this one's; the sources hold its sample, the image with [`COPIED`] values behind it.
     #[inline(always)]
-    pub(super) unsafe fn add<S: Simd>(self, s: S, block: &ConvBlock, from: Sources) {
+    pub(super) unsafe fn add<S: Simd>(self, s: S, block: &ConvBlock, from: Sources<'_>) {
         let pool = block.pool_or_identity();
         for oy in 0..pool.out_height {
             let at = oy * pool.out_width * pool.channels;
@@ -118,7 +121,7 @@ impl Patches {
         s: S,
         conv: &Conv2dShape,
         pool: &PoolShape,
-        from: Sources,
+        from: Sources<'_>,
         oy: usize,
     ) {
         let s = s.oct();
@@ -149,15 +152,23 @@ impl Patches {
     /// # Safety
     /// As for `add`, with the row's sources.
     #[inline(always)]
-    unsafe fn add_filters<S: Simd>(self, s: S, block: &ConvBlock, from: Sources, c: usize) {
+    unsafe fn add_filters<S: Simd>(self, s: S, block: &ConvBlock, from: Sources<'_>, c: usize) {
         let (filters, windows) = (block.conv.out_channels, block.pool_or_identity().out_width);
         let mut sums = [[s.zero(); KERNEL]; KERNEL];
         let mut d_bias = s.zero();
         // SAFETY: the filters of every window lie in the row; a lookup stays in its patch.
         unsafe {
+            let mut register = None;
+            if let Some(norm) = from.norm {
+                register = Some(norm.register(s, c, S::LANES));
+            }
             for ox in 0..windows {
                 let at = ox * filters + c;
-                let (y, g) = (s.load(from.output.add(at)), s.load(from.d_output.add(at)));
+                let y = s.load(from.output.add(at));
+                let mut g = s.load(from.d_output.add(at));
+                if let Some(norm) = register {
+                    g = norm.turn(s, y, g);
+                }
                 let g = activation_gradient(s, block.activation, y, g);
                 d_bias = s.add(d_bias, g);
                 let code = s.index(s.load_u8(from.codes.add(at)));

@@ -4,7 +4,7 @@
 //! for each block of kernel rows and of registers of the (kx, i) run      the input's band stays in L1
 //!   for each channel
 //!     accumulators = d_kernel[channel, block]
-//!     for each of the channel's entries: accumulators += value * input[offset + block]
+//!     for each of the channel's entries: accumulators += value * input[pixel + block]
 //! ```
 
 use super::Conv2dShape;
@@ -176,13 +176,14 @@ unsafe fn channels<S: Simd, const ROWS: usize, const N: usize>(
     channel_len: usize,
 ) {
     for c in 0..conv.out_channels {
-        // SAFETY: the channel's counted entries have been written.
+        // SAFETY: the channel's entries have been written.
         unsafe {
-            let count = *lists.counts.add(c) as usize;
+            let first = c * lists.capacity;
+            let count = *lists.ends.add(c) as usize - first;
             if count == 0 {
                 continue;
             }
-            let entries = lists.by_channel.add(c * lists.capacity).cast_const();
+            let entries = lists.by_channel.add(first).cast_const();
             let to = d_runs.add(c * channel_len);
             if const { ROWS * N <= 6 } {
                 accumulate::<S, ROWS, N, 2>(s, entries, count, image, row_len, to, run_len);
@@ -193,7 +194,7 @@ unsafe fn channels<S: Simd, const ROWS: usize, const N: usize>(
     }
 }
 
-/// `to[row][n] += sum over the entries of value * image[offset + row][n]`, in SETS sums that do not wait for each
+/// `to[row][n] += sum over the entries of value * image[pixel + row][n]`, in SETS sums that do not wait for each
 /// other.
 ///
 /// # Safety
@@ -221,7 +222,7 @@ unsafe fn accumulate<S: Simd, const ROWS: usize, const N: usize, const SETS: usi
             for set in 0..SETS {
                 let entry = *entries.add(e + set);
                 let g = s.splat(entry.value);
-                let from = image.add(entry.offset as usize);
+                let from = image.add(entry.pixel as usize);
                 for row in 0..ROWS {
                     for n in 0..N {
                         let x = s.load(from.add(row * row_len + n * S::LANES));
@@ -234,7 +235,7 @@ unsafe fn accumulate<S: Simd, const ROWS: usize, const N: usize, const SETS: usi
         if SETS == 2 && e < count {
             let entry = *entries.add(e);
             let g = s.splat(entry.value);
-            let from = image.add(entry.offset as usize);
+            let from = image.add(entry.pixel as usize);
             for row in 0..ROWS {
                 for n in 0..N {
                     let x = s.load(from.add(row * row_len + n * S::LANES));

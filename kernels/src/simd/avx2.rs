@@ -15,7 +15,7 @@ impl Avx2 {
     /// The token.
     ///
     /// # Safety
-    /// Only inside a function that is compiled with `avx2,fma` and that is only called where the CPU has them.
+    /// Only inside a function that is compiled with `avx2,fma,popcnt` and that is only called where the CPU has them.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Self(())
@@ -24,6 +24,24 @@ impl Avx2 {
 
 /// Sliding window over this table gives a lane mask whose first n lanes are set.
 static PREFIX: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The places of the bits that are set in a byte, in order.
+static SET_LANES: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut bits = 0;
+    while bits < table.len() {
+        let (mut lane, mut place) = (0, 0);
+        while lane < 8 {
+            if bits >> lane & 1 == 1 {
+                table[bits][place] = lane;
+                place += 1;
+            }
+            lane += 1;
+        }
+        bits += 1;
+    }
+    table
+};
 
 impl Simd for Avx2 {
     type F = __m256;
@@ -156,6 +174,15 @@ impl Simd for Avx2 {
     fn nonzero_bits(self, a: __m256) -> u32 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(a, _mm256_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    unsafe fn compress(self, to: *mut f32, a: __m256, bits: u32) {
+        // SAFETY: the token proves AVX2; there is an order for every eight bits; the caller gives 8 writable values.
+        unsafe {
+            let order = SET_LANES.as_ptr().add((bits & 255) as usize);
+            let order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(order.cast()));
+            _mm256_storeu_ps(to, _mm256_permutevar8x32_ps(a, order));
+        }
     }
     #[inline(always)]
     fn index(self, a: __m256) -> [__m256i; 2] {
@@ -371,6 +398,15 @@ impl Simd for Avx2Quad {
     fn nonzero_bits(self, a: __m128) -> u32 {
         // SAFETY: the token proves AVX2.
         unsafe { _mm_movemask_ps(_mm_cmp_ps::<_CMP_NEQ_UQ>(a, _mm_setzero_ps())) as u32 }
+    }
+    #[inline(always)]
+    unsafe fn compress(self, to: *mut f32, a: __m128, bits: u32) {
+        // SAFETY: the token proves AVX2; there is an order for every four bits; the caller gives 4 writable values.
+        unsafe {
+            let order = SET_LANES.as_ptr().add((bits & 15) as usize);
+            let order = _mm_cvtepu8_epi32(_mm_loadl_epi64(order.cast()));
+            _mm_storeu_ps(to, _mm_permutevar_ps(a, order));
+        }
     }
     #[inline(always)]
     fn index(self, a: __m128) -> __m128i {

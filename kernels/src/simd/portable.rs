@@ -121,6 +121,15 @@ impl Simd for Portable {
         (0..4).fold(0, |bits, i| bits | (u32::from(lanes[i] != 0.0) << i))
     }
     #[inline(always)]
+    unsafe fn compress(self, to: *mut f32, a: f32x4, bits: u32) {
+        let mut place = 0;
+        for (i, lane) in a.to_array().into_iter().enumerate() {
+            // SAFETY: the caller gives 4 writable values, and `place` is at most i.
+            unsafe { *to.add(place) = lane }
+            place += (bits >> i & 1) as usize;
+        }
+    }
+    #[inline(always)]
     fn index(self, a: f32x4) -> [u8; 4] {
         a.to_array().map(|lane| lane as u8 & 15)
     }

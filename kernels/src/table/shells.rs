@@ -52,7 +52,7 @@ macro_rules! kernels {
         static AVX2: Kernels = {
             use crate::simd::avx2::Avx2;
             $(
-                #[target_feature(enable = "avx2,fma")]
+                #[target_feature(enable = "avx2,fma,popcnt")]
                 unsafe fn $name($($argument: $type),*) $(-> $result)? {
                     // SAFETY: this shell has the token's features; the caller's promise is handed on.
                     unsafe { $($body)::+(Avx2::new(), $($argument),*) }
@@ -65,7 +65,7 @@ macro_rules! kernels {
         static AVX512: Kernels = {
             use crate::simd::avx512::Avx512;
             $(
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
                 unsafe fn $name($($argument: $type),*) $(-> $result)? {
                     // SAFETY: this shell has the token's features; the caller's promise is handed on.
                     unsafe { $($body)::+(Avx512::new(), $($argument),*) }

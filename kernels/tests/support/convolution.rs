@@ -1,7 +1,8 @@
 //! One convolution problem: a block, its data, its runs, and the oracle that they are held to.
 
 use sonograd_kernels::{
-    Activation, Conv2dShape, ConvAlgorithm, ConvBlock, GemmAlgorithm, Kernels, reference,
+    Activation, Conv2dShape, ConvAlgorithm, ConvBlock, GemmAlgorithm, Kernels, NormGradient,
+    reference,
 };
 
 /// Marks what no kernel may touch.
@@ -121,36 +122,68 @@ impl Problem {
 
         let mut with = None;
         for wants_input in [false, true] {
-            let mut d_input = Guarded::new(self.input.len());
-            let mut d_kernel = Guarded::new(self.kernel.len());
-            let mut d_bias = Guarded::new(self.bias.len());
-            let mut scratch = Guarded::new(block.backward_scratch_len(lanes));
-            kernels.conv_block_backward(
-                block,
-                samples,
-                &self.input,
-                &output,
-                &codes,
-                &self.d_output,
-                packed.get(),
-                wants_input.then(|| d_input.get()),
-                d_kernel.get(),
-                d_bias.get(),
-                scratch.get(),
-            );
-            scratch.take();
-            let run = Run {
-                output: output.clone(),
-                codes: codes.clone(),
-                d_input: d_input.take(),
-                d_kernel: d_kernel.take(),
-                d_bias: d_bias.take(),
+            let backward = |norm: Option<NormGradient<'_>>| {
+                self.backward(kernels, &packed, &output, &codes, norm, wants_input)
             };
+            let run = backward(None);
             self.check_backward(kernels, &run, wants_input);
+            if block.takes_norm(lanes) {
+                let mut next = noise(9);
+                let rows = [0; 5].map(|_| (self.bias.iter().map(|_| next())).collect::<Vec<_>>());
+                let norm = NormGradient {
+                    mean: &rows[0],
+                    inverse_deviation: &rows[1],
+                    gamma: &rows[2],
+                    mean_d_y: &rows[3],
+                    mean_d_y_x_hat: &rows[4],
+                };
+                let (channels, len) = (self.bias.len(), output.len());
+                let mut turned = self.clone();
+                let (d_y, d_x) = (&self.d_output, &mut turned.d_output);
+                kernels.norm_backward(len / channels, channels, &output, d_y, norm, d_x);
+                turned.check_backward(kernels, &backward(Some(norm)), wants_input);
+            }
             with = Some(run);
         }
         packed.take();
         with.expect("two runs")
+    }
+
+    fn backward(
+        &self,
+        kernels: &Kernels,
+        packed: &Guarded,
+        output: &[f32],
+        codes: &[u8],
+        norm: Option<NormGradient<'_>>,
+        wants_input: bool,
+    ) -> Run {
+        let mut d_input = Guarded::new(self.input.len());
+        let mut d_kernel = Guarded::new(self.kernel.len());
+        let mut d_bias = Guarded::new(self.bias.len());
+        let mut scratch = Guarded::new(self.block.backward_scratch_len(kernels.lanes()));
+        kernels.conv_block_backward(
+            &self.block,
+            self.samples,
+            &self.input,
+            output,
+            codes,
+            &self.d_output,
+            norm,
+            &packed.values[..packed.len],
+            wants_input.then(|| d_input.get()),
+            d_kernel.get(),
+            d_bias.get(),
+            scratch.get(),
+        );
+        scratch.take();
+        Run {
+            output: output.to_vec(),
+            codes: codes.to_vec(),
+            d_input: d_input.take(),
+            d_kernel: d_kernel.take(),
+            d_bias: d_bias.take(),
+        }
     }
 
     fn is_winograd_1d(&self) -> bool {

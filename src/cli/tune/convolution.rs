@@ -117,6 +117,7 @@ impl Way {
                 &self.output,
                 &self.codes,
                 &self.d_output,
+                None,
                 &self.packed,
                 self.d_input.as_deref_mut(),
                 &mut self.d_kernel,

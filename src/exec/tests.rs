@@ -1,12 +1,13 @@
 use super::check::{self, Case, random_graph};
 use super::*;
+use crate::graph::plan::Step;
 use crate::graph::{Graph, Var};
 use crate::models::{Model, Size};
 use crate::nn::{
     Activation, Conv2D, Dense, Flatten, LEAKY_RELU, Layer, MaxPooling2D, Padding, Softmax,
     concatenate,
 };
-use sonograd_kernels::Isa;
+use sonograd_kernels::{ConvAlgorithm, Isa};
 
 fn conv(filters: usize) -> Conv2D {
     Conv2D {
@@ -256,6 +257,50 @@ fn fused_is_unfused() {
         }
     }
     assert!(fewer > 30, "hardly anything was fused: {fewer}");
+}
+
+/// A convolution takes the normalisation behind it along, which is otherwise a pass of its own.
+#[test]
+fn normalisations_go_along_with_what_they_normalise() {
+    for (model, width, count) in [
+        (Model::Efficient, 1.0, 3),
+        (Model::Efficient, 0.2, 3),
+        (Model::Accurate, 0.2, 6),
+    ] {
+        let size = Size {
+            classes: 3,
+            width,
+            dropout: false,
+        };
+        let case = Case::new(model.compile(size).unwrap(), 5, 1);
+        for isa in Isa::available() {
+            let [mut along, mut apart] =
+                [0; 2].map(|_| case.executor(model.compile(size).unwrap(), isa));
+            assert_eq!(along.norms.iter().flatten().count(), count, "{model}");
+            apart.norms.fill(None);
+            let needs = |step: &Step| step.op.needs(apart.shard_samples, isa.lanes());
+            let needs: Vec<_> = apart.plan.steps.iter().map(needs).collect();
+            apart.train_stages = train_stages(&apart.plan, &needs, &apart.norms);
+            let what = format!("{model} of width {width} on {isa}");
+            assert_same(
+                &what,
+                &answers(&case, &mut along),
+                &answers(&case, &mut apart),
+            );
+        }
+    }
+    // Whole maps are multiplied by gradients that are there already.
+    let size = Size {
+        classes: 3,
+        width: 0.2,
+        dropout: false,
+    };
+    let mut plan = Model::Efficient.compile(size).unwrap();
+    for (_, block) in plan.convolutions() {
+        block.algorithm = Some(ConvAlgorithm::Naive);
+    }
+    let needs: Vec<_> = (plan.steps.iter().map(|step| step.op.needs(1, 4))).collect();
+    assert_eq!(norms_behind(&plan, &needs).iter().flatten().count(), 0);
 }
 
 /// A model without weights has nothing to train, but its loss is as good as any.

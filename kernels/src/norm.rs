@@ -305,6 +305,60 @@ impl<S: Simd> NormGradientRegister<S> {
     }
 }
 
+/// See [`Kernels::norm_kernel_gradient`](crate::Kernels::norm_kernel_gradient).
+///
+/// # Safety
+/// The kernel and its gradient have whole rows of d_bias' length, scale and shift as many values as sums has halves.
+#[inline(always)]
+pub(crate) unsafe fn norm_kernel_gradient<S: Simd>(
+    _: S,
+    kernel: &[f32],
+    d_bias: &[f32],
+    scale: &[f32],
+    shift: &[f32],
+    d_kernel: &mut [f32],
+    sums: &mut [f64],
+) {
+    let (filters, channels) = (d_bias.len(), scale.len());
+    let (first, second) = sums.split_at_mut(channels);
+    first.fill(0.0);
+    second.fill(0.0);
+    let rows = kernel.len() / filters.max(1);
+    for row in 0..rows {
+        let channel = row % channels;
+        // SAFETY: row < rows, o < filters, channel < channels.
+        unsafe {
+            let (scale, shift) = (*scale.get_unchecked(channel), *shift.get_unchecked(channel));
+            let (mut p, mut q) = ([0.0f64; GROUP], [0.0f64; GROUP]);
+            let mut first_filter = 0;
+            while first_filter < filters {
+                // All of a group at once, but for the last one.
+                let group = GROUP.min(filters - first_filter);
+                macro_rules! add_group {
+                    ($lanes:expr) => {
+                        for lane in 0..$lanes {
+                            let (o, at) =
+                                (first_filter + lane, row * filters + first_filter + lane);
+                            let d_w = d_kernel.get_unchecked_mut(at);
+                            let (w, d_b) = (*kernel.get_unchecked(at), *d_bias.get_unchecked(o));
+                            p[lane] += f64::from(w) * f64::from(d_b);
+                            q[lane] += f64::from(w) * f64::from(*d_w);
+                            *d_w = scale * *d_w + shift * d_b;
+                        }
+                    };
+                }
+                match group {
+                    GROUP => add_group!(GROUP),
+                    _ => add_group!(group),
+                }
+                first_filter += group;
+            }
+            *first.get_unchecked_mut(channel) += p.iter().sum::<f64>();
+            *second.get_unchecked_mut(channel) += q.iter().sum::<f64>();
+        }
+    }
+}
+
 /// See [`Kernels::norm_backward`](crate::Kernels::norm_backward).
 ///
 /// # Safety

@@ -342,6 +342,19 @@ kernels! {
         assert_eq!(inverse_deviation.len(), channels);
         assert_eq!(sums.len(), 2 * channels);
     }
+    /// For a convolution of `y = scale * x + shift`, channel by channel, from `d_kernel`, its gradient by a kernel that reads x, and
+    /// `d_bias`: `sums` = [sum of the gradient by y | sum of its product with x] by channel, and `d_kernel` as that by one that reads
+    /// y. Rows of `d_bias.len()` filters; a row's channel is its number modulo the channels.
+    ///
+    /// # Panics
+    /// Where a length differs, or the kernel has not whole rows.
+    fn norm_kernel_gradient(
+        kernel: &[f32], d_bias: &[f32], scale: &[f32], shift: &[f32], d_kernel: &mut [f32], sums: &mut [f64],
+    ) = norm::norm_kernel_gradient, where {
+        assert_eq!(kernel.len(), d_kernel.len());
+        assert!(kernel.len().is_multiple_of(d_bias.len() * scale.len()));
+        assert_eq!((shift.len(), sums.len()), (scale.len(), 2 * scale.len()));
+    }
     /// `d_x = gamma * inverse_deviation * (d_y - mean_d_y - x_hat * mean_d_y_x_hat)`, the means being the sums of
     /// [`Kernels::norm_backward_sums`] over the whole batch, divided by its rows.
     ///

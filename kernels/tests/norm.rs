@@ -149,6 +149,43 @@ fn nan_stays_in_its_channel() {
     }
 }
 
+/// Any number of filters, against the sums as they are written.
+#[test]
+fn a_folded_kernels_gradient() {
+    for (taps, channels, filters) in [(1, 1, 1), (9, 3, 8), (4, 5, 17), (2, 32, 32), (3, 2, 7)] {
+        let len = taps * channels * filters;
+        let (kernel, d_bias) = (numbers(len, 1), numbers(filters, 2));
+        let (scale, shift, d_kernel) =
+            (numbers(channels, 3), numbers(channels, 4), numbers(len, 5));
+        for kernels in Kernels::available() {
+            let mut found = d_kernel.clone();
+            let mut sums = vec![f64::NAN; 2 * channels];
+            kernels.norm_kernel_gradient(&kernel, &d_bias, &scale, &shift, &mut found, &mut sums);
+            let mut expected = vec![0.0; 2 * channels];
+            for (i, (&w, &d_w)) in kernel.iter().zip(&d_kernel).enumerate() {
+                let (c, d_b) = (i / filters % channels, d_bias[i % filters]);
+                expected[c] += f64::from(w) * f64::from(d_b);
+                expected[channels + c] += f64::from(w) * f64::from(d_w);
+                let (scaled, shifted) = (f64::from(scale[c]) * f64::from(d_w), shift[c] * d_b);
+                let exact = scaled + f64::from(shift[c]) * f64::from(d_b);
+                // Two products and a sum are rounded.
+                let allowed = HALF_ULP * (scaled.abs() + f64::from(shifted.abs()) + exact.abs());
+                assert!(
+                    (f64::from(found[i]) - exact).abs() <= allowed,
+                    "{kernels:?}"
+                );
+            }
+            for (found, expected) in sums.iter().zip(&expected) {
+                // Products of two f32 are exact in f64: their sum errs by its additions.
+                assert!(
+                    (found - expected).abs() <= len as f64 * f64::EPSILON,
+                    "{kernels:?}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn the_oracles_gradients() {
     let (x, d_y) = (wide(&numbers(15, 1)), wide(&numbers(15, 2)));

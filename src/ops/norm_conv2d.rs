@@ -241,20 +241,17 @@ impl Op for NormConv2d {
             call.scratch,
         );
         let (_, weights) = self.split(call.parameters);
-        sums.fill(0.0);
-        let (sum, product) = sums.split_at_mut(channels);
-        let rows = weights.chunks_exact(filters);
-        for (i, (row, d_row)) in rows.zip(d_kernel.chunks_exact_mut(filters)).enumerate() {
-            let c = i % channels;
+        let (scale, rest) = call.scratch.split_at_mut(channels);
+        let shift = &mut rest[..channels];
+        for c in 0..channels {
             let (mean, inverse) = self.norm.channel_statistics(&[], Some(call.sums), c);
-            let Affine { scale, shift } = self.affine(call.parameters, mean, inverse, c);
-            let (scale, shift) = (scale as f32, shift as f32);
-            for ((w, d_w), d_bias) in row.iter().zip(d_row).zip(&*d_bias) {
-                sum[c] += f64::from(*w) * f64::from(*d_bias);
-                product[c] += f64::from(*w) * f64::from(*d_w);
-                *d_w = scale * *d_w + shift * d_bias;
-            }
+            let affine = self.affine(call.parameters, mean, inverse, c);
+            (scale[c], shift[c]) = (affine.scale as f32, affine.shift as f32);
         }
+        let kernel = &weights[..d_kernel.len()];
+        call.kernels
+            .norm_kernel_gradient(kernel, d_bias, scale, shift, d_kernel, sums);
+        let (sum, product) = sums.split_at_mut(channels);
         let (d_gamma, d_beta) = d_norm.split_at_mut(channels);
         for c in 0..channels {
             let (mean, inverse) = self.norm.channel_statistics(&[], Some(call.sums), c);

@@ -146,7 +146,7 @@ pub(crate) unsafe fn backward<S: Simd>(
     let blocks = input_gradient::by_registers(conv, S::LANES);
     if let Some(pairs) = &pairs {
         pairs.clear(&mut scratch[sections.pairs..]);
-    } else if !sections.in_place.0 {
+    } else if !(sections.in_place.0 || blocks && conv.is_inside()) {
         scratch[sections.image..][..padded_len].fill(0.0);
     }
     if patches.is_some() {

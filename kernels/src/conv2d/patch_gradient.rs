@@ -164,6 +164,8 @@ impl Patches {
             }
             for ox in 0..windows {
                 let at = ox * filters + c;
+                s.prefetch(from.output.wrapping_add(at + windows * filters));
+                s.prefetch(from.d_output.wrapping_add(at + windows * filters));
                 let y = s.load(from.output.add(at));
                 let mut g = s.load(from.d_output.add(at));
                 if let Some(norm) = register {

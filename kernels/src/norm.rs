@@ -320,42 +320,47 @@ pub(crate) unsafe fn norm_kernel_gradient<S: Simd>(
     sums: &mut [f64],
 ) {
     let (filters, channels) = (d_bias.len(), scale.len());
+    let taps = kernel.len() / (filters * channels).max(1);
     let (first, second) = sums.split_at_mut(channels);
-    first.fill(0.0);
-    second.fill(0.0);
-    let rows = kernel.len() / filters.max(1);
-    for row in 0..rows {
-        let channel = row % channels;
-        // SAFETY: row < rows, o < filters, channel < channels.
-        unsafe {
-            let (scale, shift) = (*scale.get_unchecked(channel), *shift.get_unchecked(channel));
+    for c in 0..channels {
+        let (mut total_p, mut total_q) = ([0.0f64; GROUP], [0.0f64; GROUP]);
+        let mut o = 0;
+        while o < filters {
+            let group = GROUP.min(filters - o);
             let (mut p, mut q) = ([0.0f64; GROUP], [0.0f64; GROUP]);
-            let mut first_filter = 0;
-            while first_filter < filters {
-                // All of a group at once, but for the last one.
-                let group = GROUP.min(filters - first_filter);
-                macro_rules! add_group {
-                    ($lanes:expr) => {
+            macro_rules! add_taps {
+                ($lanes:expr) => {
+                    for tap in 0..taps {
+                        let row = (tap * channels + c) * filters;
                         for lane in 0..$lanes {
-                            let (o, at) =
-                                (first_filter + lane, row * filters + first_filter + lane);
-                            let d_w = d_kernel.get_unchecked_mut(at);
-                            let (w, d_b) = (*kernel.get_unchecked(at), *d_bias.get_unchecked(o));
-                            p[lane] += f64::from(w) * f64::from(d_b);
-                            q[lane] += f64::from(w) * f64::from(*d_w);
-                            *d_w = scale * *d_w + shift * d_b;
+                            // SAFETY: c < channels, o + lane < filters, the row lies in both kernels.
+                            unsafe {
+                                let d_w = d_kernel.get_unchecked_mut(row + o + lane);
+                                let w = f64::from(*kernel.get_unchecked(row + o + lane));
+                                let d_b = *d_bias.get_unchecked(o + lane);
+                                p[lane] += w * f64::from(d_b);
+                                q[lane] += w * f64::from(*d_w);
+                                let (scale, shift) =
+                                    (*scale.get_unchecked(c), *shift.get_unchecked(c));
+                                *d_w = scale * *d_w + shift * d_b;
+                            }
                         }
-                    };
-                }
-                match group {
-                    GROUP => add_group!(GROUP),
-                    _ => add_group!(group),
-                }
-                first_filter += group;
+                    }
+                };
             }
-            *first.get_unchecked_mut(channel) += p.iter().sum::<f64>();
-            *second.get_unchecked_mut(channel) += q.iter().sum::<f64>();
+            // Whole groups in registers.
+            match group {
+                GROUP => add_taps!(GROUP),
+                _ => add_taps!(group),
+            }
+            for lane in 0..GROUP {
+                total_p[lane] += p[lane];
+                total_q[lane] += q[lane];
+            }
+            o += group;
         }
+        first[c] = total_p.iter().sum();
+        second[c] = total_q.iter().sum();
     }
 }
 

@@ -412,7 +412,7 @@ impl Kernels {
             }
             ConvAlgorithm::Winograd1d => two_taps::pack(self, &block.conv, kernel, packed),
             ConvAlgorithm::Winograd => {
-                winograd::pack(block, self.lanes(), kernel, packed);
+                winograd::pack(self, block, kernel, packed);
                 self.conv_direct_pack(block, kernel, packed);
             }
             _ => self.conv_direct_pack(block, kernel, packed),

@@ -9,7 +9,7 @@ mod shells;
 use crate::activation::{self, Activation};
 use crate::conv2d::few_filters::{self, FewFilters};
 use crate::conv2d::winograd::{self, Tiles};
-use crate::conv2d::{self, ConvBlock};
+use crate::conv2d::{self, Conv2dShape, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
 use crate::lstm::{self, LstmShape};
@@ -572,6 +572,15 @@ kernels! {
         block: &ConvBlock, samples: usize, input: &[f32], packed: &[f32], bias: &[f32], output: &mut [f32],
         codes: &mut [u8], scratch: &mut [f32],
     ) = conv2d::forward_bf16, where {}
+    /// `G g G'` of every pair of channels of a 3 x 3 kernel, as B of Winograd's 25 products.
+    ///
+    /// # Panics
+    /// Where a length does not fit the convolution.
+    fn conv_winograd_pack(
+        conv: &Conv2dShape, kernel: &[f32], packed: &mut [f32],
+    ) = winograd::pack_points, where {
+        assert_eq!(kernel.len(), conv.kernel_len());
+    }
     /// [`Kernels::conv_block_backward`] with what [`Kernels::conv_direct_pack`] wrote.
     ///
     /// # Panics

@@ -23,6 +23,9 @@ pub struct NormConv2d {
     conv: Conv2d,
 }
 
+/// Filters whose shifts are summed up at once.
+const TOGETHER: usize = 8;
+
 /// What a map is multiplied by and what is added, a channel.
 struct Affine {
     scale: f64,
@@ -187,11 +190,18 @@ impl Op for NormConv2d {
                 .zip(row)
                 .for_each(|(folded, w)| *folded = scale * w);
         }
-        for (o, (folded, &bias)) in packed.bias.iter_mut().zip(bias).enumerate() {
-            let shifts = rows
-                .clone()
-                .map(|(i, row)| affine(i).shift * f64::from(row[o]));
-            *folded = (f64::from(bias) + shifts.sum::<f64>()) as f32;
+        for first in (0..filters).step_by(TOGETHER) {
+            let mut sums = [0.0; TOGETHER];
+            for (i, row) in rows.clone() {
+                let shift = affine(i).shift;
+                for (sum, &w) in sums.iter_mut().zip(&row[first..]) {
+                    *sum += shift * f64::from(w);
+                }
+            }
+            let folded = packed.bias[first..].iter_mut().zip(&bias[first..]);
+            for ((folded, &bias), sum) in folded.zip(sums) {
+                *folded = (f64::from(bias) + sum) as f32;
+            }
         }
         let block = &self.conv.block;
         kernels.conv_block_pack(block, packed.kernel, packed.forward);

@@ -47,7 +47,7 @@ pub(super) unsafe fn place<S: Simd>(s: S, conv: &Conv2dShape, image: *const f32,
 }
 
 /// Adds a band's part to `sums`, `[block][channel of the output][tap][channel of the block]`, and asks for a band's part of the next
-/// sample's lines from `next` on, which moves on: to wait for them would take a fifth of the multiplications' time.
+/// sample's lines from `next` on, which moves on: to wait for them would take a quarter of the multiplications' time.
 ///
 /// # Safety
 /// `lists` holds the band, its pixels as places in a block's image; `images` holds the sample's blocks; `sums` may be read and written

@@ -170,25 +170,34 @@ pub(super) fn packed_kernel_len(block: &ConvBlock, lanes: usize) -> usize {
 }
 
 /// The kernel as forward reads it.
-pub(super) fn pack(block: &ConvBlock, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
-    let conv = &block.conv;
+pub(super) fn pack(kernels: &Kernels, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
+    let (conv, lanes) = (&block.conv, kernels.lanes());
     let packed = &mut packed[..packed_kernel_len(block, lanes)];
     match form(block, lanes) {
         Some(Form::Rows) => fast_rows::pack(conv, kernel, packed),
         Some(Form::RowPairs) => row_pairs::pack(conv, lanes, kernel, packed),
-        _ => pack_points(conv, lanes, kernel, packed),
+        _ => kernels.conv_winograd_pack(conv, kernel, packed),
     }
 }
 
-/// `G g G'` of every pair of channels, as B of the 25 products.
-fn pack_points(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f32]) {
+/// See [`Kernels::conv_winograd_pack`].
+///
+/// # Safety
+/// None beyond the token's.
+#[inline(always)]
+pub(crate) unsafe fn pack_points<S: Simd>(
+    _: S,
+    conv: &Conv2dShape,
+    kernel: &[f32],
+    packed: &mut [f32],
+) {
     /// Channels of a step, a divisor of every panel's width.
     const STEP: usize = 4;
     let (depth, filters) = (conv.in_channels, conv.out_channels);
-    let point_len = packed_len(depth, filters, lanes);
+    let point_len = packed_len(depth, filters, S::LANES);
     let mut panel = 0;
     while panel < filters {
-        let width = panel_width(filters - panel, lanes);
+        let width = panel_width(filters - panel, S::LANES);
         for i in 0..depth {
             for column in (0..width).step_by(STEP) {
                 let first = panel + column;
@@ -219,6 +228,7 @@ fn pack_points(conv: &Conv2dShape, lanes: usize, kernel: &[f32], packed: &mut [f
 }
 
 /// `G g G'` of a few pairs of channels at once.
+#[inline(always)]
 fn transform_kernel<const N: usize>(taps: &[[f64; N]; 9]) -> [[f64; N]; POINTS] {
     /// G: the point's powers over the product of its distances from the other points.
     const G: [[f64; 3]; PATCH] = [

@@ -419,6 +419,17 @@ impl Kernels {
         }
     }
 
+    /// [`conv_block_pack`](Kernels::conv_block_pack) for backward alone: what only forward reads of `packed` may stay as it is.
+    ///
+    /// # Panics
+    /// Where a length does not fit the block.
+    pub fn conv_block_pack_backward(&self, block: &ConvBlock, kernel: &[f32], packed: &mut [f32]) {
+        match block.algorithm(self.lanes()) {
+            ConvAlgorithm::Winograd => self.conv_direct_pack(block, kernel, packed),
+            _ => self.conv_block_pack(block, kernel, packed),
+        }
+    }
+
     /// Convolution, bias, activation and pool of `samples` samples that stand one after another. `scratch` holds at
     /// least [`forward_scratch_len`](ConvBlock::forward_scratch_len) values, of any content. Empty codes: none are
     /// written, as prediction needs none.
@@ -470,7 +481,8 @@ impl Kernels {
     /// least [`backward_scratch_len`](ConvBlock::backward_scratch_len) values, of any content.
     ///
     /// # Panics
-    /// Where a length does not fit the block, or there is a `norm` that it does not [take](ConvBlock::takes_norm). A code that forward did not write panics or drops its gradient.
+    /// Where a length does not fit the block, or there is a `norm` that it does not [take](ConvBlock::takes_norm). A code
+    /// that forward did not write panics or drops its gradient.
     pub fn conv_block_backward(
         &self,
         block: &ConvBlock,

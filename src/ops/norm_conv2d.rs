@@ -160,9 +160,9 @@ impl Op for NormConv2d {
     }
 
     fn pack(&self, kernels: &'static Kernels, _: usize, parameters: &[f32], packed: &mut [f32]) {
-        let backward = self.packed(packed).backward;
-        self.conv
-            .pack(kernels, 0, self.split(parameters).1, backward);
+        let block = &self.conv.block;
+        let kernel = &self.split(parameters).1[..block.conv.kernel_len()];
+        kernels.conv_block_pack_backward(block, kernel, self.packed(packed).backward);
     }
 
     fn fold(

@@ -221,7 +221,7 @@ pub(crate) unsafe fn backward<S: Simd>(
                 }
                 let is_all_read = !sections.in_place.1
                     || (conv.padded_height(), conv.padded_width()) == (conv.height, conv.width);
-                if is_all_read && input_gradient::by_registers(conv, S::LANES) {
+                if is_all_read && blocks {
                     len = input_gradient::ZERO_ROWS * d_image_row_len;
                 }
                 d_image.write_bytes(0, len);

@@ -13,6 +13,7 @@
 //! The full-resolution map lives in the ring alone, and its gradient only as lists of non-zero values: a 3 x 3 pool
 //! of stride 2 leaves about one value in six, so backward does a sixth of the dense work.
 
+pub(crate) mod ahead;
 mod algorithm;
 mod backward;
 mod bf16;

@@ -7,6 +7,7 @@ mod available;
 mod shells;
 
 use crate::activation::{self, Activation};
+use crate::conv2d::ahead;
 use crate::conv2d::few_filters::{self, FewFilters};
 use crate::conv2d::winograd::{self, Tiles};
 use crate::conv2d::{self, Conv2dShape, ConvBlock};
@@ -513,6 +514,8 @@ kernels! {
         pool: &PoolShape, rows: Range<usize>, ring: &[f32], slots: usize, bias: &[f32], activation: Activation,
         output: &mut [f32], codes: &mut [u8],
     ) = pool::pool_ring, where { activation.check(); }
+    /// Asks for what is about to be written to be brought into the first-level cache.
+    fn prefetch(values: &[f32], codes: &[u8]) = ahead::prefetch, where {}
     /// Winograd's transform of the image for tile rows `first..first + rows`.
     ///
     /// # Panics

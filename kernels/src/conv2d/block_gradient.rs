@@ -10,13 +10,11 @@
 //!     for each of the channel's entries, for each tap: accumulators[tap] += value * image[block, pixel + tap]
 //! ```
 
+use super::ahead::LINE;
 use super::input_gradient::{SIDE, TAPS};
 use super::lists::{Lists, band_rows};
 use super::{Conv2dShape, transpose};
 use crate::simd::Simd;
-
-/// Values of a cache line.
-const LINE: usize = 16;
 
 /// Values of a block's image.
 fn image_len(conv: &Conv2dShape, lanes: usize) -> usize {

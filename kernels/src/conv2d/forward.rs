@@ -1,5 +1,6 @@
 //! The fused forward pass of one block, row by row of the map, or by two where [`row_pairs`] computes them.
 
+use super::ahead::Ahead;
 use super::pack::{BLOCK, Packed};
 use super::winograd::{self, Form};
 use super::{
@@ -222,9 +223,19 @@ unsafe fn sample<S: Simd>(
             for oy in 0..pool.out_height {
                 let (first, end) = pool.rows(oy);
                 let at = oy * pool.out_width * conv.out_channels + c;
-                for ox in 0..pool.out_width {
-                    s.prefetch(output.wrapping_add(at + ox * conv.out_channels));
-                }
+                let next = at + pool.out_width * conv.out_channels;
+                let mut ahead = Ahead::new(
+                    output.wrapping_add(next),
+                    if codes.is_null() {
+                        codes
+                    } else {
+                        codes.wrapping_add(next)
+                    },
+                    pool.out_width,
+                    conv.out_channels,
+                    count,
+                    row_pairs::turns(conv, count, S::LANES),
+                );
                 let mut y = done.max(first);
                 while has_pairs && y < end {
                     let top = y as isize - ((block.first_row + y) % 2) as isize;
@@ -236,9 +247,10 @@ unsafe fn sample<S: Simd>(
                         }
                     }
                     row_pairs::sum(s, conv, read, sums);
-                    row_pairs::convolve(s, conv, count, sums, weights, out);
+                    row_pairs::convolve(s, conv, count, sums, weights, out, &mut ahead);
                     y = (top + 2) as usize;
                 }
+                ahead.ask_for_rest(s);
                 for y in y..end {
                     let image = image.add(y * len);
                     let out = ring.add((y % rows.slots) * rows.row_len);

@@ -78,18 +78,23 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
     gradient: *mut f32,
     d_bias: *mut f32,
 ) {
-    let mut c = 0;
-    while c < channels {
-        let n = S::LANES.min(pool.channels - c);
-        let mut register = None;
-        if let Some(norm) = norm {
-            // SAFETY: n channels from c on lie in the output.
-            register = Some(unsafe { norm.register(s, c, n) });
-        }
-        for oy in 0..pool.out_height {
+    for oy in 0..pool.out_height {
+        let mut c = 0;
+        // The next row, in the order of memory.
+        let mut next = (oy + 1) * pool.out_width * pool.channels;
+        while c < channels {
+            let n = S::LANES.min(pool.channels - c);
+            let mut register = None;
+            if let Some(norm) = norm {
+                // SAFETY: n channels from c on lie in the output.
+                register = Some(unsafe { norm.register(s, c, n) });
+            }
             let mut sum = s.zero();
             for p in oy * pool.out_width..(oy + 1) * pool.out_width {
                 let at = p * pool.channels + c;
+                s.prefetch(output.wrapping_add(next));
+                s.prefetch(d_output.wrapping_add(next));
+                next += S::LANES;
                 // SAFETY: n channels from c of pixel p lie in the sample, LANES of them in `gradient`.
                 unsafe {
                     let (y, mut g) = if n == S::LANES {
@@ -110,8 +115,8 @@ pub(super) unsafe fn pooled_gradient<S: Simd>(
             }
             // SAFETY: c + LANES <= channels.
             unsafe { s.store(d_bias.add(c), s.add(s.load(d_bias.add(c)), sum)) }
+            c += S::LANES;
         }
-        c += S::LANES;
     }
 }
 

@@ -164,8 +164,10 @@ impl Patches {
             }
             for ox in 0..windows {
                 let at = ox * filters + c;
-                s.prefetch(from.output.wrapping_add(at + windows * filters));
-                s.prefetch(from.d_output.wrapping_add(at + windows * filters));
+                // The next row, in the order of memory.
+                let next = windows * filters + windows * c + ox * S::LANES;
+                s.prefetch(from.output.wrapping_add(next));
+                s.prefetch(from.d_output.wrapping_add(next));
                 let y = s.load(from.output.add(at));
                 let mut g = s.load(from.d_output.add(at));
                 if let Some(norm) = register {

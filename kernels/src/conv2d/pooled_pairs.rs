@@ -66,10 +66,6 @@ pub(super) unsafe fn convolve<S: Simd>(
             // What the pair above has kept waited for this one's first row. Above the first one there is none: what it writes is
             // written again.
             let output = output.add(pair.saturating_sub(1) * row_of_windows);
-            for ox in 0..pool.out_width {
-                let next = row_of_windows + ox * conv.out_channels;
-                s.prefetch(output.wrapping_add(next));
-            }
             for c in (0..channels).step_by(S::LANES) {
                 let line = Line {
                     weights: weights.add(row_pairs::STEPS * c),
@@ -78,6 +74,7 @@ pub(super) unsafe fn convolve<S: Simd>(
                     kept: kept.add(c),
                     channels,
                     output: output.add(c),
+                    next_row: row_of_windows,
                     bias: s.load(bias.add(c)),
                     slope,
                 };
@@ -103,6 +100,8 @@ struct Line<S: Simd> {
     channels: usize,
     /// The first of the windows above.
     output: *mut f32,
+    /// Values from a row of windows to the next.
+    next_row: usize,
     bias: S::F,
     slope: S::F,
 }
@@ -113,6 +112,7 @@ impl<S: Simd> Line<S> {
     #[inline(always)]
     unsafe fn put<const RELU: bool>(&self, s: S, window: *mut f32, best: S::F) {
         let value = activate_by::<S, RELU>(s, self.slope, s.add(best, self.bias));
+        s.prefetch(window.wrapping_add(self.next_row));
         // SAFETY: the caller's promise.
         unsafe { s.store(window, value) };
     }

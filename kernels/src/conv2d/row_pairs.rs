@@ -11,6 +11,7 @@
 //! Source: Winograd, "Arithmetic Complexity of Computations", 1980.
 
 use super::Conv2dShape;
+use super::ahead::Ahead;
 use super::one_channel::TILE;
 use crate::simd::Simd;
 
@@ -114,7 +115,12 @@ pub(super) unsafe fn sum<S: Simd>(s: S, conv: &Conv2dShape, rows: [*const f32; 4
     }
 }
 
-/// Two output rows without their bias.
+/// Tiles of a pair of rows of `channels`, each of which is a turn of [`convolve`]'s `ahead`.
+pub(super) fn turns(conv: &Conv2dShape, channels: usize, lanes: usize) -> usize {
+    channels.div_ceil(lanes) * conv.out_width.div_ceil(TILE)
+}
+
+/// Two output rows without their bias; asks for what `ahead` is to meanwhile.
 ///
 /// # Safety
 /// `sums` is what `sum` wrote, `weights` what `pack` did for the channels; each of `out` may be written for `out_width` pixels of `channels`
@@ -127,12 +133,13 @@ pub(super) unsafe fn convolve<S: Simd>(
     sums: *const f32,
     weights: *const f32,
     out: [*mut f32; 2],
+    ahead: &mut Ahead,
 ) {
     for c in (0..channels).step_by(S::LANES) {
         // SAFETY: the register's weights start at weights + STEPS * c.
         unsafe {
             let out = [out[0].add(c), out[1].add(c)];
-            pixels(s, conv, sums, weights.add(STEPS * c), out, channels);
+            pixels(s, conv, sums, weights.add(STEPS * c), out, channels, ahead);
         }
     }
 }
@@ -149,6 +156,7 @@ unsafe fn pixels<S: Simd>(
     weights: *const f32,
     out: [*mut f32; 2],
     channels: usize,
+    ahead: &mut Ahead,
 ) {
     // SAFETY: the weights are the register's; a tile's pixels lie in the rows, its values in the sums.
     unsafe {
@@ -163,6 +171,7 @@ unsafe fn pixels<S: Simd>(
                 s.store(out[1].add((first + p) * channels), lower[p]);
             }
             x = first + TILE;
+            ahead.ask(s);
         }
     }
 }

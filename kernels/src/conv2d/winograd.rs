@@ -18,6 +18,7 @@
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016; the points' effect: Barabasz, Anderson,
 //! Soodhalter and Gregg, "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2020.
 
+use super::ahead::LINE_CODES;
 use super::{
     Conv2dShape, ConvAlgorithm, ConvBlock, Sections, fast_rows, one_channel, pad_bias, row_pairs,
     samples,
@@ -273,11 +274,17 @@ pub(super) fn forward(
     pad_bias(bias, filters.next_multiple_of(kernels.lanes()), padded_bias);
     let point_len = packed_len(depth, filters, kernels.lanes());
     for (image, output, codes) in samples(block, input, output, codes) {
-        let mut pooled = 0;
+        // The products leave memory idle: what the pool will write is asked for between them.
+        let turns = tiles.rows.div_ceil(tiles.band) * POINTS;
+        let share = output.len().div_ceil(turns).next_multiple_of(LINE_CODES);
+        let (mut asked, mut pooled) = (0, 0);
         for first in (0..tiles.rows).step_by(tiles.band) {
             let rows = tiles.band.min(tiles.rows - first);
             kernels.winograd_input(tiles, first, rows, image, v);
             for point in 0..POINTS {
+                let end = (asked + share).min(output.len());
+                kernels.prefetch(&output[asked..end], codes.get(asked..end).unwrap_or(&[]));
+                asked = end;
                 kernels.gemm_packed(
                     rows * tiles.columns,
                     filters,

@@ -28,7 +28,7 @@ use rayon::prelude::*;
 use shard::Shard;
 use sonograd_kernels::{AlignedVec, Compute, Kernels};
 pub(crate) use stages::PART_BYTES;
-use stages::{Action, Stage, norms_behind, part_samples, train_stages};
+use stages::{Action, Stage, norms_behind, predict_stages, train_stages};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -65,8 +65,6 @@ pub struct Executor {
     pool: Arc<rayon::ThreadPool>,
     batch_size: usize,
     shard_samples: usize,
-    /// Samples of a shard that go through a stage at once.
-    part_samples: usize,
     shards: Vec<Shard>,
     /// Shards that one thread takes through a stage side by side, so that they share what they read of the weights.
     together: usize,
@@ -212,7 +210,6 @@ impl Executor {
             pool,
             batch_size,
             shard_samples,
-            part_samples: part_samples(&plan),
             together,
             shards,
             weights: Weights {
@@ -236,7 +233,7 @@ impl Executor {
                 .collect(),
             train_stages: train_stages(&plan, &needs, &norms),
             norms,
-            predict_stages: vec![(0..plan.steps.len()).map(Action::Forward).collect()],
+            predict_stages: predict_stages(&plan),
             bands,
             reads_in_place,
             seed: 0,
@@ -491,14 +488,14 @@ impl Executor {
                 let used = samples.div_ceil(shard_samples);
                 let turns = self.shards[..used].par_chunks_mut(self.together);
                 let run = |shards: &mut [Shard]| {
-                    Shard::run(shards, &shared, i == 0, stage, self.part_samples);
+                    Shard::run(shards, &shared, i == 0, &stage.actions, stage.part);
                 };
                 // There and back: a stage begins with what the one before has left in the third-level cache.
                 match i % 2 {
                     0 => turns.with_max_len(1).for_each(run),
                     _ => turns.rev().with_max_len(1).for_each(run),
                 }
-                if let Some(&action) = stage.last() {
+                if let Some(&action) = stage.actions.last() {
                     let (sums, weights) = (&mut self.sums, &mut self.weights);
                     combine(
                         &self.plan,

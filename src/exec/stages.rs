@@ -4,6 +4,7 @@ use super::SHARD_SAMPLES;
 use crate::graph::Plan;
 use crate::graph::plan::Step;
 use crate::op::Needs;
+use std::mem::take;
 
 /// Bytes of a value that a stage passes from one operation to the next: a share of a second-level cache.
 pub(crate) const PART_BYTES: usize = 1 << 20;
@@ -19,12 +20,39 @@ pub(super) enum Action {
 }
 
 /// What every shard does between two barriers; the last action's sums, if it makes any, are combined at the barrier.
-pub(super) type Stage = Vec<Action>;
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    pub(super) actions: Vec<Action>,
+    /// Samples of a shard that go through all actions at once.
+    pub(super) part: usize,
+}
 
-/// As many samples as keep a model's largest value inside [`PART_BYTES`].
-pub(super) fn part_samples(plan: &Plan) -> usize {
-    let largest = plan.value_lens.iter().max().map_or(1, |&len| len.max(1));
-    (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES)
+impl Stage {
+    /// With parts of as many samples as keep what one action passes to the next inside [`PART_BYTES`]: each part costs a
+    /// gradient of the weights that is added to the others.
+    fn new(plan: &Plan, actions: Vec<Action>) -> Self {
+        let passing = actions.split_last().map_or(&[][..], |(_, passing)| passing);
+        let written = |&action: &Action| {
+            let step = |i: usize| &plan.steps[i];
+            let values = match action {
+                Action::Forward(i) => std::slice::from_ref(&step(i).output),
+                Action::ForwardSums(_) => &[],
+                Action::Loss(i) | Action::Backward(i) | Action::BackwardSums(i) => &step(i).inputs,
+            };
+            values.iter().map(|&value| plan.value_lens[value])
+        };
+        let largest = passing.iter().flat_map(written).max().unwrap_or(0).max(1);
+        Self {
+            actions,
+            part: (PART_BYTES / (largest * size_of::<f32>())).clamp(1, SHARD_SAMPLES),
+        }
+    }
+}
+
+/// A prediction has no barrier.
+pub(super) fn predict_stages(plan: &Plan) -> Vec<Stage> {
+    let actions = (0..plan.steps.len()).map(Action::Forward).collect();
+    vec![Stage::new(plan, actions)]
 }
 
 /// For each step the batch normalisation behind it that its backward takes along: the one that alone reads its output.
@@ -40,14 +68,11 @@ pub(super) fn norms_behind(plan: &Plan, needs: &[Needs]) -> Vec<Option<usize>> {
 /// The stages of a training step: forward, the loss at the head, backward in reverse, without that of the normalisations that the
 /// steps before them take along.
 pub(super) fn train_stages(plan: &Plan, needs: &[Needs], norms: &[Option<usize>]) -> Vec<Stage> {
-    let mut stages = vec![Vec::new()];
+    let (mut stages, mut actions) = (Vec::new(), Vec::new());
     let mut push = |action: Action, barrier: bool| {
-        stages
-            .last_mut()
-            .into_iter()
-            .for_each(|stage: &mut Stage| stage.push(action));
+        actions.push(action);
         if barrier {
-            stages.push(Vec::new());
+            stages.push(Stage::new(plan, take(&mut actions)));
         }
     };
     // A softmax inside a model is an operation like others: the last one alone is trained against targets.
@@ -78,6 +103,9 @@ pub(super) fn train_stages(plan: &Plan, needs: &[Needs], norms: &[Option<usize>]
         if !norms.contains(&Some(i)) {
             push(Action::Backward(i), false);
         }
+    }
+    if !actions.is_empty() {
+        stages.push(Stage::new(plan, actions));
     }
     stages
 }

@@ -206,7 +206,10 @@ fn parts_of_a_shard_are_the_whole() {
         let case = Case::new(compile(), 23, 1);
         let found = [1, 2, 16].map(|part| {
             let mut executor = case.executor(compile(), Isa::best());
-            executor.part_samples = part;
+            let stages = executor.train_stages.iter_mut();
+            for stage in stages.chain(&mut executor.predict_stages) {
+                stage.part = part;
+            }
             let first = answers(&case, &mut executor);
             [first, answers(&case, &mut executor)].concat()
         });

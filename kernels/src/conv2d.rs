@@ -40,6 +40,7 @@ pub(crate) mod two_taps;
 mod weight_gradient;
 mod whole_map;
 pub(crate) mod winograd;
+pub(crate) mod winograd_pack;
 
 use crate::activation::Activation;
 use crate::norm::NormGradient;

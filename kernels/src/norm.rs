@@ -1,7 +1,8 @@
 //! Batch normalisation over the last axis of x [rows, channels].
 //!
-//! Sums are in f64: a square of an f32 is exact there, so that `E[x^2] - E[x]^2` keeps 8 digits of the variance even
-//! where the mean is 10,000 deviations from 0. They are sums over these rows only; shards are added by the caller.
+//! Sums are in f64, so that `E[x^2] - E[x]^2` keeps 6 digits of the variance even where the mean is 10,000 deviations from 0: a band's
+//! values are taken as distances from its first row, four of which are added up in f32 before they are added to a sum. They are sums
+//! over these rows only; shards are added by the caller.
 
 use crate::simd::Simd;
 
@@ -9,100 +10,9 @@ use crate::simd::Simd;
 const BAND: usize = 4096;
 /// Channels that are summed at once in f64.
 const GROUP: usize = 8;
-
-/// `sums[c] += p`, `sums[channels + c] += q` with (p, q) of a row and channel made by `$terms`.
-macro_rules! sum_pairs {
-    ($rows:ident, $channels:ident, $sums:ident, |$row:ident, $at:ident, $channel:ident| $terms:expr) => {{
-        let (first, second) = $sums.split_at_mut($channels);
-        first.fill(0.0);
-        second.fill(0.0);
-        let band = (BAND / $channels.max(1)).max(1);
-        let mut top = 0;
-        while top < $rows {
-            let bottom = (top + band).min($rows);
-            let mut channel = 0;
-            while channel < $channels {
-                if channel + GROUP <= $channels {
-                    let (mut p, mut q) = ([0.0f64; GROUP], [0.0f64; GROUP]);
-                    for $row in top..bottom {
-                        for lane in 0..GROUP {
-                            let $channel = channel + lane;
-                            let $at = $row * $channels + $channel;
-                            let terms: (f64, f64) = $terms;
-                            p[lane] += terms.0;
-                            q[lane] += terms.1;
-                        }
-                    }
-                    for lane in 0..GROUP {
-                        first[channel + lane] += p[lane];
-                        second[channel + lane] += q[lane];
-                    }
-                    channel += GROUP;
-                } else {
-                    let $channel = channel;
-                    for $row in top..bottom {
-                        let $at = $row * $channels + $channel;
-                        let terms: (f64, f64) = $terms;
-                        first[channel] += terms.0;
-                        second[channel] += terms.1;
-                    }
-                    channel += 1;
-                }
-            }
-            top = bottom;
-        }
-    }};
-}
-
-/// See [`Kernels::norm_sums`](crate::Kernels::norm_sums).
-///
-/// # Safety
-/// x has rows * channels values, sums has 2 * channels.
-#[inline(always)]
-pub(crate) unsafe fn norm_sums<S: Simd>(
-    _: S,
-    rows: usize,
-    channels: usize,
-    x: &[f32],
-    sums: &mut [f64],
-) {
-    sum_pairs!(rows, channels, sums, |row, at, channel| {
-        // SAFETY: row < rows and channel < channels.
-        let x = f64::from(unsafe { *x.get_unchecked(at) });
-        (x, x * x)
-    });
-}
-
-/// See [`Kernels::norm_backward_sums`](crate::Kernels::norm_backward_sums).
-///
-/// # Safety
-/// x and d_y have rows * channels values, mean and inverse_deviation have `channels`, sums has 2 * channels.
-#[inline(always)]
-pub(crate) unsafe fn norm_backward_sums<S: Simd>(
-    _: S,
-    rows: usize,
-    channels: usize,
-    x: &[f32],
-    d_y: &[f32],
-    mean: &[f32],
-    inverse_deviation: &[f32],
-    sums: &mut [f64],
-) {
-    sum_pairs!(rows, channels, sums, |row, at, channel| {
-        // SAFETY: row < rows and channel < channels.
-        let (x, d_y, mean) = unsafe {
-            (
-                *x.get_unchecked(at),
-                *d_y.get_unchecked(at),
-                *mean.get_unchecked(channel),
-            )
-        };
-        (f64::from(d_y), f64::from(d_y) * f64::from(x - mean))
-    });
-    for channel in 0..channels {
-        sums[channels + channel] *= f64::from(inverse_deviation[channel]);
-    }
-}
+/// Sums in f32 under way at once, and the rows that each of them takes before it is added to one in f64.
+const CHAINS: usize = 4;
+const CHAIN: usize = 4;
 
 /// A register's worth of channels in a band of rows.
 #[derive(Clone, Copy)]
@@ -166,6 +76,150 @@ macro_rules! each_strip {
             top = bottom;
         }
     }};
+}
+
+/// `sums[c] += p`, `sums[channels + c] += q` with (p, q) of a row and channel made by `$terms`.
+macro_rules! sum_pairs {
+    ($rows:ident, $channels:ident, $sums:ident, |$row:ident, $at:ident, $channel:ident| $terms:expr) => {{
+        let (first, second) = $sums.split_at_mut($channels);
+        first.fill(0.0);
+        second.fill(0.0);
+        let band = (BAND / $channels.max(1)).max(1);
+        let mut top = 0;
+        while top < $rows {
+            let bottom = (top + band).min($rows);
+            let mut channel = 0;
+            while channel < $channels {
+                if channel + GROUP <= $channels {
+                    let (mut p, mut q) = ([0.0f64; GROUP], [0.0f64; GROUP]);
+                    for $row in top..bottom {
+                        for lane in 0..GROUP {
+                            let $channel = channel + lane;
+                            let $at = $row * $channels + $channel;
+                            let terms: (f64, f64) = $terms;
+                            p[lane] += terms.0;
+                            q[lane] += terms.1;
+                        }
+                    }
+                    for lane in 0..GROUP {
+                        first[channel + lane] += p[lane];
+                        second[channel + lane] += q[lane];
+                    }
+                    channel += GROUP;
+                } else {
+                    let $channel = channel;
+                    for $row in top..bottom {
+                        let $at = $row * $channels + $channel;
+                        let terms: (f64, f64) = $terms;
+                        first[channel] += terms.0;
+                        second[channel] += terms.1;
+                    }
+                    channel += 1;
+                }
+            }
+            top = bottom;
+        }
+    }};
+}
+
+/// See [`Kernels::norm_sums`](crate::Kernels::norm_sums).
+///
+/// # Safety
+/// x has rows * channels values, sums has 2 * channels.
+#[inline(always)]
+pub(crate) unsafe fn norm_sums<S: Simd>(
+    s: S,
+    rows: usize,
+    channels: usize,
+    x: &[f32],
+    sums: &mut [f64],
+) {
+    sums.fill(0.0);
+    each_strip!(s, rows, channels, sums_strip(x, sums));
+}
+
+/// # Safety
+/// As [`norm_sums`], and the strip lies inside rows x channels.
+#[inline(always)]
+unsafe fn sums_strip<S: Simd, const PARTIAL: bool>(
+    s: S,
+    strip: Strip,
+    x: &[f32],
+    sums: &mut [f64],
+) {
+    let Strip {
+        top,
+        bottom,
+        channels,
+        first,
+        width,
+    } = strip;
+    // SAFETY: the strip's rows stand in x; no register is wider than 16.
+    unsafe {
+        let row = |row: usize| get::<S, PARTIAL>(s, x.as_ptr().add(row * channels + first), width);
+        let pivot = row(top);
+        let (mut p, mut q) = ([0.0f64; 16], [0.0f64; 16]);
+        let mut block = top;
+        while block < bottom {
+            let end = bottom.min(block + CHAINS * CHAIN);
+            let (mut a, mut b) = ([s.zero(); CHAINS], [s.zero(); CHAINS]);
+            let is_whole = end == block + CHAINS * CHAIN;
+            for i in 0..CHAINS * CHAIN {
+                if is_whole || block + i < end {
+                    let d = s.sub(row(block + i), pivot);
+                    a[i % CHAINS] = s.add(a[i % CHAINS], d);
+                    b[i % CHAINS] = s.mul_add(d, d, b[i % CHAINS]);
+                }
+            }
+            for chain in 0..CHAINS {
+                for (total, part) in [(&mut p, a[chain]), (&mut q, b[chain])] {
+                    let mut lanes = [0.0f32; 16];
+                    s.store(lanes.as_mut_ptr(), part);
+                    for lane in 0..S::LANES {
+                        total[lane] += f64::from(lanes[lane]);
+                    }
+                }
+            }
+            block = end;
+        }
+        let count = (bottom - top) as f64;
+        for lane in 0..width {
+            let pivot = f64::from(x[top * channels + first + lane]);
+            sums[first + lane] += p[lane] + count * pivot;
+            sums[channels + first + lane] += q[lane] + pivot * (2.0 * p[lane] + count * pivot);
+        }
+    }
+}
+
+/// See [`Kernels::norm_backward_sums`](crate::Kernels::norm_backward_sums).
+///
+/// # Safety
+/// x and d_y have rows * channels values, mean and inverse_deviation have `channels`, sums has 2 * channels.
+#[inline(always)]
+pub(crate) unsafe fn norm_backward_sums<S: Simd>(
+    _: S,
+    rows: usize,
+    channels: usize,
+    x: &[f32],
+    d_y: &[f32],
+    mean: &[f32],
+    inverse_deviation: &[f32],
+    sums: &mut [f64],
+) {
+    sum_pairs!(rows, channels, sums, |row, at, channel| {
+        // SAFETY: row < rows and channel < channels.
+        let (x, d_y, mean) = unsafe {
+            (
+                *x.get_unchecked(at),
+                *d_y.get_unchecked(at),
+                *mean.get_unchecked(channel),
+            )
+        };
+        (f64::from(d_y), f64::from(d_y) * f64::from(x - mean))
+    });
+    for channel in 0..channels {
+        sums[channels + channel] *= f64::from(inverse_deviation[channel]);
+    }
 }
 
 /// See [`Kernels::norm_forward`](crate::Kernels::norm_forward).

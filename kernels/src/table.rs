@@ -10,6 +10,7 @@ use crate::activation::{self, Activation};
 use crate::conv2d::ahead;
 use crate::conv2d::few_filters::{self, FewFilters};
 use crate::conv2d::winograd::{self, Tiles};
+use crate::conv2d::winograd_pack;
 use crate::conv2d::{self, Conv2dShape, ConvBlock};
 use crate::gemm::{self, Matrix, Panels};
 use crate::isa::Isa;
@@ -292,7 +293,8 @@ kernels! {
     }
     /// Batch normalisation, sums of x [rows, channels]: `sums` = [sum of x | sum of x^2], 2 * channels.
     ///
-    /// `variance = (sum x^2) / n - mean^2` in f64 keeps 8 digits where the mean is 10,000 deviations from 0.
+    /// `variance = (sum x^2) / n - mean^2` in f64 keeps 6 digits where the mean is 10,000 deviations from 0. Values that lie 1e19 and
+    /// further from one another overflow.
     ///
     /// # Panics
     /// Where a length differs.
@@ -581,7 +583,7 @@ kernels! {
     /// Where a length does not fit the convolution.
     fn conv_winograd_pack(
         conv: &Conv2dShape, kernel: &[f32], packed: &mut [f32],
-    ) = winograd::pack_points, where {
+    ) = winograd_pack::pack_points, where {
         assert_eq!(kernel.len(), conv.kernel_len());
     }
     /// [`Kernels::conv_block_backward`] with what [`Kernels::conv_direct_pack`] wrote.

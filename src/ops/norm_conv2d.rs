@@ -24,7 +24,7 @@ pub struct NormConv2d {
 }
 
 /// Filters whose shifts are summed up at once.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 64;
 
 /// What a map is multiplied by and what is added, a channel.
 struct Affine {

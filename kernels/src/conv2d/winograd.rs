@@ -24,14 +24,16 @@ use super::{
     samples,
 };
 use crate::activation::Activation;
-use crate::gemm::{Matrix, gemm_scratch_len, packed_len, panel_width};
+use crate::gemm::{Matrix, gemm_scratch_len, packed_len};
 use crate::simd::Simd;
 use crate::table::Kernels;
 
 /// Rows and columns of the map in a tile.
 const TILE: usize = 3;
 /// Rows and columns of the image that a tile reads.
-const PATCH: usize = TILE + 2;
+pub(super) const PATCH: usize = TILE + 2;
+/// The point at infinity of a row or column of them.
+const INFINITY: usize = PATCH - 1;
 /// Products of a tile: its pixels after the transform.
 const POINTS: usize = PATCH * PATCH;
 /// Values that a band's tiles have on both sides of the products: 512 KB, an L2.
@@ -116,6 +118,26 @@ impl Tiles {
         }
     }
 
+    /// Tiles of the band `first..first + rows` that a point is multiplied for: what stands at infinity goes to a tile's last row or
+    /// column alone, which the map's last tiles may not have.
+    fn multiplied(&self, first: usize, rows: usize, point: usize) -> usize {
+        let is_cut = self.top(first + rows) > self.conv.out_height as isize;
+        let rows = rows - usize::from(is_cut && point / PATCH == INFINITY);
+        rows * (self.columns
+            - if point % PATCH == INFINITY {
+                self.cut()
+            } else {
+                0
+            })
+    }
+
+    /// 1 where the map does not have all columns of a row's last tile: that is left out of the planes of the last column's points, where
+    /// the next row's first one stands in its place.
+    #[inline(always)]
+    fn cut(&self) -> usize {
+        usize::from(TILE * self.columns > self.conv.out_width)
+    }
+
     /// The row of the map, or a negative one, that is the first of a tile row.
     #[inline(always)]
     fn top(&self, row: usize) -> isize {
@@ -181,76 +203,6 @@ pub(super) fn pack(kernels: &Kernels, block: &ConvBlock, kernel: &[f32], packed:
     }
 }
 
-/// See [`Kernels::conv_winograd_pack`].
-///
-/// # Safety
-/// None beyond the token's.
-#[inline(always)]
-pub(crate) unsafe fn pack_points<S: Simd>(
-    _: S,
-    conv: &Conv2dShape,
-    kernel: &[f32],
-    packed: &mut [f32],
-) {
-    /// Channels of a step, a divisor of every panel's width.
-    const STEP: usize = 4;
-    let (depth, filters) = (conv.in_channels, conv.out_channels);
-    let point_len = packed_len(depth, filters, S::LANES);
-    let mut panel = 0;
-    while panel < filters {
-        let width = panel_width(filters - panel, S::LANES);
-        for i in 0..depth {
-            for column in (0..width).step_by(STEP) {
-                let first = panel + column;
-                let used = filters.saturating_sub(first).min(STEP);
-                // In f64, so that u is rounded once.
-                let mut taps = [[0.0f64; STEP]; 9];
-                for (tap, values) in taps.iter_mut().enumerate() {
-                    let from = (tap * depth + i) * filters + first;
-                    for (value, &g) in values
-                        .iter_mut()
-                        .zip(&kernel[from.min(kernel.len())..])
-                        .take(used)
-                    {
-                        *value = f64::from(g);
-                    }
-                }
-                let at = panel * depth + i * width + column;
-                for (point, u) in transform_kernel(&taps).iter().enumerate() {
-                    let to = &mut packed[point * point_len + at..][..STEP];
-                    for (to, &u) in to.iter_mut().zip(u) {
-                        *to = u as f32;
-                    }
-                }
-            }
-        }
-        panel += width;
-    }
-}
-
-/// `G g G'` of a few pairs of channels at once.
-#[inline(always)]
-fn transform_kernel<const N: usize>(taps: &[[f64; N]; 9]) -> [[f64; N]; POINTS] {
-    /// G: the point's powers over the product of its distances from the other points.
-    const G: [[f64; 3]; PATCH] = [
-        [1.0, 0.0, 0.0],
-        [2.0 / 9.0, 2.0 / 9.0, 2.0 / 9.0],
-        [8.0 / 9.0, -4.0 / 9.0, 2.0 / 9.0],
-        [-1.0 / 9.0, 2.0 / 9.0, -4.0 / 9.0],
-        [0.0, 0.0, 1.0],
-    ];
-    let line = |a: &[f64; N], b: &[f64; N], c: &[f64; N]| {
-        G.map(|g| std::array::from_fn(|j| g[0] * a[j] + g[1] * b[j] + g[2] * c[j]))
-    };
-    let columns: [[[f64; N]; PATCH]; 3] =
-        std::array::from_fn(|x| line(&taps[x], &taps[3 + x], &taps[6 + x]));
-    let mut points = [[0.0; N]; POINTS];
-    for (y, row) in points.chunks_exact_mut(PATCH).enumerate() {
-        row.copy_from_slice(&line(&columns[0][y], &columns[1][y], &columns[2][y]));
-    }
-    points
-}
-
 /// See [`Kernels::conv_block_forward`], whose checks hold.
 pub(super) fn forward(
     kernels: &Kernels,
@@ -286,7 +238,7 @@ pub(super) fn forward(
                 kernels.prefetch(&output[asked..end], codes.get(asked..end).unwrap_or(&[]));
                 asked = end;
                 kernels.gemm_packed(
-                    rows * tiles.columns,
+                    tiles.multiplied(first, rows, point),
                     filters,
                     depth,
                     Matrix::row_major(&v[point * tiles.v_len..][..tiles.v_len], depth),
@@ -354,6 +306,7 @@ pub(crate) unsafe fn input<S: Simd>(
                 width,
                 channels,
                 point_len: tiles.v_len,
+                back: row * tiles.cut() * channels,
             };
             // SAFETY: a tile inside the band stands inside each point's plane; what the patch reads outside the image
             // it takes for 0.
@@ -381,6 +334,8 @@ struct Patch {
     width: isize,
     channels: usize,
     point_len: usize,
+    /// Values by which the last column's points stand further ahead in their planes.
+    back: usize,
 }
 
 impl Patch {
@@ -454,7 +409,8 @@ impl Patch {
             for y in 0..PATCH {
                 let points = input_line(s, lines[y]);
                 for x in 0..PATCH {
-                    let to = v.add((PATCH * y + x) * self.point_len);
+                    let back = if x == INFINITY { self.back } else { 0 };
+                    let to = v.add((PATCH * y + x) * self.point_len - back);
                     if WHOLE {
                         s.store(to, points[x]);
                     } else {
@@ -523,6 +479,7 @@ pub(crate) unsafe fn output<S: Simd>(
                     *line = ring.as_mut_ptr().add(y as usize % slots * row_len);
                 }
             }
+            let back = row * tiles.cut() * channels;
             for column in 0..tiles.columns {
                 let m = m.as_ptr().add((row * tiles.columns + column) * channels);
                 let columns = TILE.min(conv.out_width - TILE * column);
@@ -531,9 +488,9 @@ pub(crate) unsafe fn output<S: Simd>(
                     let count = S::LANES.min(channels - c);
                     let to = TILE * column * channels + c;
                     if count == S::LANES {
-                        put::<S, true>(s, tiles, m.add(c), lines, to, columns, count);
+                        put::<S, true>(s, tiles, m.add(c), back, lines, to, columns, count);
                     } else {
-                        put::<S, false>(s, tiles, m.add(c), lines, to, columns, count);
+                        put::<S, false>(s, tiles, m.add(c), back, lines, to, columns, count);
                     }
                     c += S::LANES;
                 }
@@ -545,12 +502,13 @@ pub(crate) unsafe fn output<S: Simd>(
 /// Writes `A' m A` of `count` channels: at `to` of the lines that are not null, and a pixel further in each next column.
 ///
 /// # Safety
-/// `m` may be read for the channels at every point's distance, the lines written; with `WHOLE` the channels are a register.
+/// `m` may be read for the channels at every point's distance, less `back` in the last column, the lines written; with `WHOLE` the channels are a register.
 #[inline(always)]
 unsafe fn put<S: Simd, const WHOLE: bool>(
     s: S,
     tiles: &Tiles,
     m: *const f32,
+    back: usize,
     lines: [*mut f32; TILE],
     to: usize,
     columns: usize,
@@ -562,7 +520,8 @@ unsafe fn put<S: Simd, const WHOLE: bool>(
         for x in 0..PATCH {
             let mut column = [s.zero(); PATCH];
             for y in 0..PATCH {
-                let from = m.add((PATCH * y + x) * tiles.m_len);
+                let from =
+                    m.add((PATCH * y + x) * tiles.m_len - if x == INFINITY { back } else { 0 });
                 column[y] = if WHOLE {
                     s.load(from)
                 } else {

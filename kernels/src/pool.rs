@@ -292,7 +292,7 @@ unsafe fn any_window<S: Simd>(
     while c < pool.channels {
         let n = S::LANES.min(pool.channels - c);
         let at = ox * rows.out_pixel_len + c;
-        let (mut best, mut best_code) = (s.zero(), s.zero());
+        let (mut best, mut best_code) = (s.zero(), s.codes(0));
         let mut row_code = first_code;
         for y in y0..y1 {
             // SAFETY: row y stands in its slot; columns x0..x1 and n channels from c lie inside it.
@@ -305,14 +305,14 @@ unsafe fn any_window<S: Simd>(
                     } else {
                         s.load_partial(from, n)
                     };
-                    let code = s.splat((row_code + x - x0) as f32);
+                    let code = s.codes((row_code + x - x0) as u8);
                     if y == y0 && x == x0 {
                         (best, best_code) = (value, code);
                     } else {
                         // Strictly greater: the first maximum stays.
                         let greater = s.gt(value, best);
                         best = s.select(greater, value, best);
-                        best_code = s.select(greater, code, best_code);
+                        best_code = s.select_codes(greater, code, best_code);
                     }
                 }
             }
@@ -360,7 +360,7 @@ unsafe fn inner_windows<
 ) {
     let (y0, _) = pool.rows(oy);
     let first_code = (y0 + pool.pad_top - oy * pool.stride_height) * pool.window_width;
-    let first_code = s.splat(first_code as f32);
+    let first_code = s.codes(first_code as u8);
     // SAFETY: the rows are ROWS.
     let starts = unsafe { rows.starts::<ROWS>(y0) };
     let step = pool.stride_width * rows.pixel_len;
@@ -373,16 +373,16 @@ unsafe fn inner_windows<
             // of output and codes.
             unsafe {
                 let mut best = s.load(starts[0].add(from));
-                let mut best_code = s.zero();
+                let mut best_code = s.codes(0);
                 for r in 0..ROWS {
                     for x in 0..COLUMNS {
                         if r + x > 0 {
                             let value = s.load(starts[r].add(from + x * rows.pixel_len));
                             if CODES {
                                 // Strictly greater: the first maximum stays.
-                                let code = s.splat((r * COLUMNS + x) as f32);
+                                let code = s.codes((r * COLUMNS + x) as u8);
                                 let greater = s.gt(value, best);
-                                best_code = s.select(greater, code, best_code);
+                                best_code = s.select_codes(greater, code, best_code);
                             }
                             // Equal or NaN: the second operand.
                             best = s.max(value, best);
@@ -392,7 +392,7 @@ unsafe fn inner_windows<
                 let value = activate_by::<S, RELU>(s, slope, rows.bias.add(s, c, best));
                 s.store(output.add(at), value);
                 if CODES {
-                    s.store_u8(codes.add(at), s.add(first_code, best_code));
+                    s.store_codes(codes.add(at), s.add_codes(first_code, best_code));
                 }
             }
             from += step;
@@ -468,15 +468,15 @@ pub(crate) fn activate_by<S: Simd, const RELU: bool>(s: S, slope: S::F, x: S::F)
 /// # Safety
 /// `n` bytes may be written.
 #[inline(always)]
-unsafe fn store_codes<S: Simd>(s: S, to: *mut u8, codes: S::F, n: usize) {
+unsafe fn store_codes<S: Simd>(s: S, to: *mut u8, codes: S::Codes, n: usize) {
     debug_assert!(S::LANES <= 16);
     // SAFETY: LANES bytes fit the array; the caller gives n <= LANES bytes.
     unsafe {
         if n == S::LANES {
-            s.store_u8(to, codes);
+            s.store_codes(to, codes);
         } else {
             let mut bytes = [0; 16];
-            s.store_u8(bytes.as_mut_ptr(), codes);
+            s.store_codes(bytes.as_mut_ptr(), codes);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
         }
     }

@@ -24,6 +24,8 @@ pub(crate) trait Simd: Copy {
     type Mask: Copy;
     /// A whole number of 0..16 a lane.
     type Index: Copy;
+    /// A whole number of 0..=255 a lane.
+    type Codes: Copy;
     /// Four lanes in the same instruction set, for rows of up to 4 values.
     type Quad: Simd;
     /// Eight lanes in the same instruction set, for rows of up to 8 values.
@@ -113,6 +115,14 @@ pub(crate) trait Simd: Copy {
     fn add_shifted(self, a: Self::F, b: Self::F) -> Self::F;
     /// Lane i is that of 16 values from `table` on which lane i of `index` names.
     unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
+    /// All lanes `x`.
+    fn codes(self, x: u8) -> Self::Codes;
+    /// `a + b`, which is below 256.
+    fn add_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// `mask ? a : b`
+    fn select_codes(self, mask: Self::Mask, a: Self::Codes, b: Self::Codes) -> Self::Codes;
+    /// Writes `LANES` lanes as bytes.
+    unsafe fn store_codes(self, to: *mut u8, x: Self::Codes);
     /// The lanes in the opposite order.
     fn reverse(self, a: Self::F) -> Self::F;
     /// `a0 b0 a1 b1 ..`, the first half of the lanes and the second.
@@ -122,6 +132,32 @@ pub(crate) trait Simd: Copy {
     /// Transposes the 4 x 4 block that every group of four lanes holds across the four rows.
     fn transpose4(self, rows: [Self::F; 4]) -> [Self::F; 4];
 }
+
+/// [`Simd`]'s codes as values, for the sets whose comparisons give masks of values.
+macro_rules! codes_as_values {
+    () => {
+        type Codes = Self::F;
+
+        #[inline(always)]
+        fn codes(self, x: u8) -> Self::Codes {
+            self.splat(f32::from(x))
+        }
+        #[inline(always)]
+        fn add_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+            self.add(a, b)
+        }
+        #[inline(always)]
+        fn select_codes(self, mask: Self::Mask, a: Self::Codes, b: Self::Codes) -> Self::Codes {
+            self.select(mask, a, b)
+        }
+        #[inline(always)]
+        unsafe fn store_codes(self, to: *mut u8, x: Self::Codes) {
+            // SAFETY: the caller's promise.
+            unsafe { self.store_u8(to, x) }
+        }
+    };
+}
+pub(crate) use codes_as_values;
 
 /// Implements [`Simd`] for a token whose register is two registers of `$half`.
 macro_rules! paired_simd {
@@ -134,6 +170,8 @@ macro_rules! paired_simd {
             type Oct = $oct;
             const LANES: usize = $lanes;
             const REGISTERS: usize = $registers;
+
+            $crate::simd::codes_as_values!();
 
             #[inline(always)]
             fn quad(self) -> $quad {

@@ -202,8 +202,14 @@ unsafe fn sample<S: Simd>(
                 bias: Bias::of(bias.add(c)),
             };
             let weights = weights.add(c * steps);
-            if has_pairs && codes.is_null() && pooled_pairs::applies(block, S::LANES) {
+            // With codes a tile does not fit 16 registers: AVX2 65 us instead of 57 for 32 filters of 78 x 78 pixels.
+            let fits = codes.is_null() || S::REGISTERS >= 32;
+            if has_pairs && fits && pooled_pairs::applies(block, S::LANES) {
                 let (bias, output) = (bias.add(c), output.add(c));
+                let codes = match codes.is_null() {
+                    true => codes,
+                    false => codes.add(c),
+                };
                 pooled_pairs::convolve(
                     s,
                     block,
@@ -213,6 +219,7 @@ unsafe fn sample<S: Simd>(
                     weights,
                     bias,
                     output,
+                    codes,
                     sums,
                     ring,
                 );

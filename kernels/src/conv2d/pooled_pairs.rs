@@ -1,20 +1,22 @@
-//! Pairs of rows that are pooled as they are computed, for predictions: of a pair, a pool of 3 x 3 pixels every second row and column
-//! needs the greater pixel of each column, and of the next pair the first row.
+//! Pairs of rows that are pooled as they are computed: a pool of 3 x 3 pixels every second row and column needs a pair's two rows and the
+//! first one of the next pair.
 //!
 //! ```text
 //! for each pair of rows, each register of channels, each tile of pixels:
-//!   compute the pair's pixels                         in registers
-//!   columns of the window above = max(upper, kept)
-//!   kept = max(lower, upper)                          a row of the map in L1
-//!   windows = three columns each, bias, activation    the last column of a tile is the next one's first
+//!   compute the pair's pixels                                   in registers
+//!   of each row, the greatest of a window's three columns       a tile's first column is the last window's third
+//!   window above = max(kept, upper), bias, activation
+//!   kept = max(upper, lower)                                    a row of windows in L1
 //! ```
-//! Training needs to know which pixel it was, the first of equals in the order of rows: that takes the rows themselves.
+//! Row by row, so that of equals the first in the order of rows is the one that is named.
 
+use super::ahead;
 use super::row_pairs;
 use super::{Conv2dShape, ConvBlock};
 use crate::activation::Activation;
 use crate::pool::{PoolShape, activate_by};
 use crate::simd::Simd;
+use std::slice::from_raw_parts_mut;
 
 /// Pixels of a tile: whole windows.
 const TILE: usize = 6;
@@ -33,12 +35,12 @@ pub(super) fn applies(block: &ConvBlock, lanes: usize) -> bool {
         })
 }
 
-/// All windows of `channels` channels, whole registers.
+/// All windows of `channels` channels, whole registers, and their codes unless `codes` is null.
 ///
 /// # Safety
 /// `applies` holds. `image` may be read for the padded image, in rows of `row_len`; `output`, the first of the channels in the first window,
-/// may be written for the channels of every window; `weights` is what `row_pairs::pack` wrote for the channels, `bias` theirs; `sums` may be
-/// written for `row_pairs::sums_len`, `kept` for a row of the map of these channels.
+/// may be written for the channels of every window, and `codes` too; `weights` is what `row_pairs::pack` wrote for the channels, `bias`
+/// theirs; `sums` may be written for `row_pairs::sums_len`, `kept` for twice a row of windows of these channels.
 #[inline(always)]
 pub(super) unsafe fn convolve<S: Simd>(
     s: S,
@@ -49,11 +51,13 @@ pub(super) unsafe fn convolve<S: Simd>(
     weights: *const f32,
     bias: *const f32,
     output: *mut f32,
+    codes: *mut u8,
     sums: *mut f32,
     kept: *mut f32,
 ) {
     let conv = &block.conv;
     let row_of_windows = pool.out_width * conv.out_channels;
+    let relu = block.activation == Activation::Relu;
     let slope = s.splat(block.activation.slope());
     // SAFETY: the caller's promise.
     unsafe {
@@ -62,29 +66,71 @@ pub(super) unsafe fn convolve<S: Simd>(
             if rows > 0 {
                 let read = row_pairs::rows_read(conv, image, row_len, 2 * pair as isize);
                 row_pairs::sum(s, conv, read, sums);
+                if rows == 1 {
+                    // The lower row alone reads the last sums: what is not a number is greater than nothing.
+                    let len = row_pairs::row_len(conv, S::LANES);
+                    from_raw_parts_mut(sums.add(3 * len), len).fill(f32::NAN);
+                }
+                // The next pair's, or the next sample's first.
+                let next = image.wrapping_add((2 * pair + 4) * row_len);
+                for x in (0..2 * row_len).step_by(ahead::LINE) {
+                    s.prefetch(next.wrapping_add(x));
+                }
             }
             // What the pair above has kept waited for this one's first row. Above the first one there is none: what it writes is
             // written again.
-            let output = output.add(pair.saturating_sub(1) * row_of_windows);
+            let above = pair.saturating_sub(1) * row_of_windows;
             for c in (0..channels).step_by(S::LANES) {
                 let line = Line {
                     weights: weights.add(row_pairs::STEPS * c),
                     sums,
-                    rows,
-                    kept: kept.add(c),
-                    channels,
-                    output: output.add(c),
+                    kept: kept.add(2 * c),
+                    kept_step: 2 * channels,
+                    output: output.add(above + c),
+                    codes: codes.wrapping_add(above + c),
+                    step: conv.out_channels,
                     next_row: row_of_windows,
                     bias: s.load(bias.add(c)),
                     slope,
                 };
-                match block.activation {
-                    Activation::Relu => tiles::<S, true>(s, conv, line),
-                    _ => tiles::<S, false>(s, conv, line),
+                let is_last = rows == 0;
+                match (relu, codes.is_null()) {
+                    (true, true) => line.run::<true, false>(s, conv, is_last),
+                    (true, false) => line.run::<true, true>(s, conv, is_last),
+                    (false, true) => line.run::<false, false>(s, conv, is_last),
+                    (false, false) => line.run::<false, true>(s, conv, is_last),
                 }
             }
         }
     }
+}
+
+/// The greatest pixel of a part of a window, and its code unless nobody asks.
+#[derive(Clone, Copy)]
+struct Best<S: Simd> {
+    value: S::F,
+    code: S::Codes,
+}
+
+impl<S: Simd> Best<S> {
+    /// With a pixel behind it, which must be greater to count.
+    #[inline(always)]
+    fn or<const CODES: bool>(self, s: S, value: S::F, code: S::Codes) -> Self {
+        Self {
+            // Equal or NaN: the second operand.
+            value: s.max(value, self.value),
+            code: match CODES {
+                true => s.select_codes(s.gt(value, self.value), code, self.code),
+                false => self.code,
+            },
+        }
+    }
+}
+
+/// The code of a window's pixel.
+#[inline(always)]
+fn code<S: Simd>(s: S, y: usize, x: usize) -> S::Codes {
+    s.codes((3 * y + x) as u8)
 }
 
 /// A pair of rows of a register of channels.
@@ -92,75 +138,157 @@ pub(super) unsafe fn convolve<S: Simd>(
 struct Line<S: Simd> {
     weights: *const f32,
     sums: *const f32,
-    /// Rows of the pair that the map has: behind the last pair none.
-    rows: usize,
-    /// The greater pixel of each column of the pair above.
+    /// The best of each window in the pair above: value, code.
     kept: *mut f32,
-    /// Values from a pixel of `kept` to the next.
-    channels: usize,
+    /// Values from a window of `kept` to the next.
+    kept_step: usize,
     /// The first of the windows above.
     output: *mut f32,
-    /// Values from a row of windows to the next.
+    codes: *mut u8,
+    /// Values, and codes, from a window to the next.
+    step: usize,
     next_row: usize,
     bias: S::F,
     slope: S::F,
 }
 
 impl<S: Simd> Line<S> {
+    /// From left to right.
+    ///
     /// # Safety
-    /// The window may be written.
+    /// As for [`convolve`], for a register of its channels.
     #[inline(always)]
-    unsafe fn put<const RELU: bool>(&self, s: S, window: *mut f32, best: S::F) {
-        let value = activate_by::<S, RELU>(s, self.slope, s.add(best, self.bias));
-        s.prefetch(window.wrapping_add(self.next_row));
-        // SAFETY: the caller's promise.
-        unsafe { s.store(window, value) };
-    }
-}
-
-/// A pair of rows from left to right.
-///
-/// # Safety
-/// As for `convolve`, for a register of its channels.
-#[inline(always)]
-unsafe fn tiles<S: Simd, const RELU: bool>(s: S, conv: &Conv2dShape, line: Line<S>) {
-    let step = conv.out_channels;
-    // SAFETY: the caller's promise; tiles are whole.
-    unsafe {
-        let w = row_pairs::weights(s, line.weights);
-        let row_len = row_pairs::row_len(conv, S::LANES);
-        let (mut sums, mut kept, mut window) = (line.sums, line.kept, line.output);
-        // The window that waits for the tile's first column; before the first tile it is none.
-        let mut open = s.zero();
-        for tile in 0..conv.out_width / TILE {
-            let mut columns = [s.zero(); TILE];
-            for p in 0..TILE {
-                columns[p] = s.load(kept.add(p * line.channels));
+    unsafe fn run<const RELU: bool, const CODES: bool>(
+        mut self,
+        s: S,
+        conv: &Conv2dShape,
+        is_last: bool,
+    ) {
+        // SAFETY: the caller's promise; tiles are whole.
+        unsafe {
+            if is_last {
+                for _ in 0..conv.out_width / 2 {
+                    let best = self.kept::<CODES>(s);
+                    self.put::<RELU, CODES>(s, best);
+                }
+                return;
             }
-            if line.rows > 0 {
-                let [upper, lower] = row_pairs::tile::<S, TILE>(s, sums, row_len, &w);
-                for p in 0..TILE {
-                    columns[p] = s.max(upper[p], columns[p]);
-                    let keep = match line.rows {
-                        1 => upper[p],
-                        _ => s.max(lower[p], upper[p]),
-                    };
-                    s.store(kept.add(p * line.channels), keep);
+            let w = row_pairs::weights(s, self.weights);
+            let row_len = row_pairs::row_len(conv, S::LANES);
+            let first = row_pairs::tile::<S, TILE>(s, self.sums, row_len, &w);
+            let mut open = self.tile::<RELU, CODES>(s, first);
+            for _ in 1..conv.out_width / TILE {
+                self.sums = self.sums.add(TILE);
+                let rows = row_pairs::tile::<S, TILE>(s, self.sums, row_len, &w);
+                for y in 0..2 {
+                    open[y] = open[y].or::<CODES>(s, rows[y][0], code(s, y, 2));
+                }
+                self.window::<RELU, CODES>(s, open);
+                open = self.tile::<RELU, CODES>(s, rows);
+            }
+            self.window::<RELU, CODES>(s, open);
+        }
+    }
+
+    /// The windows that begin in a tile; the last one is returned: it waits for the next tile's first column.
+    ///
+    /// # Safety
+    /// As for `window`.
+    #[inline(always)]
+    unsafe fn tile<const RELU: bool, const CODES: bool>(
+        &mut self,
+        s: S,
+        rows: [[S::F; TILE]; 2],
+    ) -> [Best<S>; 2] {
+        let mut best = [Best {
+            value: s.zero(),
+            code: s.codes(0),
+        }; 2];
+        for first in (0..TILE).step_by(2) {
+            for y in 0..2 {
+                let start = Best {
+                    value: rows[y][first],
+                    code: code(s, y, 0),
+                };
+                best[y] = start.or::<CODES>(s, rows[y][first + 1], code(s, y, 1));
+                if first + 2 < TILE {
+                    best[y] = best[y].or::<CODES>(s, rows[y][first + 2], code(s, y, 2));
                 }
             }
-            if tile > 0 {
-                line.put::<RELU>(s, window.sub(step), s.max(columns[0], open));
+            if first + 2 < TILE {
+                // SAFETY: the caller's promise.
+                unsafe { self.window::<RELU, CODES>(s, best) };
             }
-            for i in 0..TILE / 2 - 1 {
-                let best = s.max(columns[2 * i + 1], columns[2 * i]);
-                let best = s.max(columns[2 * i + 2], best);
-                line.put::<RELU>(s, window.add(i * step), best);
-            }
-            open = s.max(columns[TILE - 1], columns[TILE - 2]);
-            sums = sums.add(TILE);
-            kept = kept.add(TILE * line.channels);
-            window = window.add(TILE / 2 * step);
         }
-        line.put::<RELU>(s, window.sub(step), open);
+        best
+    }
+
+    /// A window's share of both rows: ends the window above, keeps the best for the one below.
+    ///
+    /// # Safety
+    /// `kept` and the window above may be written.
+    #[inline(always)]
+    unsafe fn window<const RELU: bool, const CODES: bool>(
+        &mut self,
+        s: S,
+        [upper, lower]: [Best<S>; 2],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let kept = self.kept;
+            let above = self.kept::<CODES>(s);
+            // The upper row is the third of the window above.
+            let code = s.add_codes(upper.code, code(s, 2, 0));
+            self.put::<RELU, CODES>(s, above.or::<CODES>(s, upper.value, code));
+            let below = upper.or::<CODES>(s, lower.value, lower.code);
+            s.store(kept, below.value);
+            if CODES {
+                kept.add(S::LANES)
+                    .cast::<S::Codes>()
+                    .write_unaligned(below.code);
+            }
+        }
+    }
+
+    /// What the pair above has kept of the next window.
+    ///
+    /// # Safety
+    /// It may be read.
+    #[inline(always)]
+    unsafe fn kept<const CODES: bool>(&mut self, s: S) -> Best<S> {
+        let kept = self.kept;
+        self.kept = kept.wrapping_add(self.kept_step);
+        // SAFETY: the caller's promise.
+        unsafe {
+            Best {
+                value: s.load(kept),
+                code: match CODES {
+                    true => kept.add(S::LANES).cast::<S::Codes>().read_unaligned(),
+                    false => s.codes(0),
+                },
+            }
+        }
+    }
+
+    /// Writes the next window.
+    ///
+    /// # Safety
+    /// It may be written.
+    #[inline(always)]
+    unsafe fn put<const RELU: bool, const CODES: bool>(&mut self, s: S, best: Best<S>) {
+        let value = activate_by::<S, RELU>(s, self.slope, s.add(best.value, self.bias));
+        s.prefetch(self.output.wrapping_add(self.next_row));
+        if CODES {
+            s.prefetch(self.codes.wrapping_add(self.next_row).cast());
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            s.store(self.output, value);
+            if CODES {
+                s.store_codes(self.codes, best.code);
+            }
+        }
+        self.output = self.output.wrapping_add(self.step);
+        self.codes = self.codes.wrapping_add(self.step);
     }
 }

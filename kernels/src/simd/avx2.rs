@@ -1,6 +1,6 @@
 //! AVX2 with FMA: 8 lanes, and 4 lanes in the lower halves.
 
-use super::Simd;
+use super::{Simd, codes_as_values};
 use std::arch::x86_64::*;
 
 /// Eight lanes.
@@ -52,6 +52,8 @@ impl Simd for Avx2 {
     type Oct = Avx2;
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
+
+    codes_as_values!();
 
     #[inline(always)]
     fn quad(self) -> Avx2Quad {
@@ -274,6 +276,8 @@ impl Simd for Avx2Quad {
     type Oct = Avx2;
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
+
+    codes_as_values!();
 
     #[inline(always)]
     fn quad(self) -> Avx2Quad {

@@ -31,6 +31,7 @@ impl Simd for Avx512 {
     type F = __m512;
     type Mask = __mmask16;
     type Index = __m512i;
+    type Codes = __m128i;
     type Quad = Avx2Quad;
     type Oct = Avx2;
     const LANES: usize = 16;
@@ -184,6 +185,26 @@ impl Simd for Avx512 {
     unsafe fn lookup(self, table: *const f32, index: __m512i) -> __m512 {
         // SAFETY: the token proves AVX-512; the caller gives 16 readable values, of an index four bits are read.
         unsafe { _mm512_permutexvar_ps(index, _mm512_loadu_ps(table)) }
+    }
+    #[inline(always)]
+    fn codes(self, x: u8) -> __m128i {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm_set1_epi8(x.cast_signed()) }
+    }
+    #[inline(always)]
+    fn add_codes(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: the token proves AVX-512.
+        unsafe { _mm_add_epi8(a, b) }
+    }
+    #[inline(always)]
+    fn select_codes(self, mask: __mmask16, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: the token proves AVX-512 with BW and VL.
+        unsafe { _mm_mask_blend_epi8(mask, b, a) }
+    }
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8, x: __m128i) {
+        // SAFETY: the token proves AVX-512; the caller gives 16 writable bytes.
+        unsafe { _mm_storeu_si128(to.cast(), x) }
     }
     #[inline(always)]
     fn reverse(self, a: __m512) -> __m512 {

@@ -1,6 +1,6 @@
 //! What the compiler targets by default, through the crate `wide`: SSE2 on stock x86-64, NEON on Arm.
 
-use super::Simd;
+use super::{Simd, codes_as_values};
 use wide::f32x4;
 
 /// Four lanes.
@@ -19,6 +19,8 @@ impl Simd for Portable {
     type Oct = Portable8;
     const LANES: usize = 4;
     const REGISTERS: usize = 16;
+
+    codes_as_values!();
 
     #[inline(always)]
     fn quad(self) -> Portable {

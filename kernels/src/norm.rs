@@ -334,7 +334,7 @@ impl NormGradient<'_> {
                 mean: s.load_partial(self.mean.as_ptr().add(first), n),
                 mean_d_y: s.load_partial(self.mean_d_y.as_ptr().add(first), n),
                 factor: s.mul(inverse, gamma),
-                slope: s.mul(inverse, mean_product),
+                slope: s.sub(s.zero(), s.mul(inverse, mean_product)),
             }
         }
     }
@@ -354,7 +354,7 @@ impl<S: Simd> NormGradientRegister<S> {
     #[inline(always)]
     pub(crate) fn turn(self, s: S, x: S::F, d_y: S::F) -> S::F {
         let centred = s.sub(x, self.mean);
-        let d = s.sub(s.sub(d_y, self.mean_d_y), s.mul(centred, self.slope));
+        let d = s.mul_add(centred, self.slope, s.sub(d_y, self.mean_d_y));
         s.mul(self.factor, d)
     }
 }

@@ -107,8 +107,8 @@ pub(crate) trait Simd: Copy {
     fn nonzero_bits(self, a: Self::F) -> u32;
     /// Writes the lanes whose bits are set one after another, patterns as they are. All `LANES` values may be written.
     unsafe fn compress(self, to: *mut f32, a: Self::F, bits: u32);
-    /// The lanes of `a`, whole numbers of 0..=255, of which the lowest four bits count.
-    fn index(self, a: Self::F) -> Self::Index;
+    /// `LANES` bytes, of which the lowest four bits count.
+    unsafe fn load_index(self, from: *const u8) -> Self::Index;
     /// The four lowest bits of each lane's pattern.
     fn low_bits(self, a: Self::F) -> Self::Index;
     /// The sum of two patterns, as whole numbers modulo 2^32, of which `b`'s is shifted up by 19 bits before.
@@ -299,8 +299,14 @@ macro_rules! paired_simd {
                 }
             }
             #[inline(always)]
-            fn index(self, a: Self::F) -> Self::Index {
-                [$half.index(a[0]), $half.index(a[1])]
+            unsafe fn load_index(self, from: *const u8) -> Self::Index {
+                // SAFETY: the caller gives LANES readable bytes, half for each.
+                unsafe {
+                    [
+                        $half.load_index(from),
+                        $half.load_index(from.add($half::LANES)),
+                    ]
+                }
             }
             #[inline(always)]
             fn low_bits(self, a: Self::F) -> Self::Index {

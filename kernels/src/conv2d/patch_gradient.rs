@@ -31,8 +31,8 @@ const COPIED: usize = 8;
 pub(super) struct Patches {
     rows: usize,
     columns: usize,
-    /// The place in the patch of the pixel that a code names, less its window's.
-    offsets: [f32; TABLE],
+    /// By column of the kernel, what it meets in the patch under the pixel that a code names: patterns of whole numbers.
+    offsets: [[f32; TABLE]; KERNEL],
 }
 
 /// What one sample's gradients are read from and added to.
@@ -71,13 +71,15 @@ impl Patches {
             && conv.out_channels.is_multiple_of(lanes)
             && lanes >= 8
             && columns <= COPIED
-            && last < TABLE
+            && last + KERNEL - 1 < TABLE
             && (rows - 1) * columns + COPIED <= PATCH
-            && (KERNEL - 1) * (columns + 1) + TABLE <= PATCH;
-        let mut offsets = [0.0; TABLE];
-        for (code, offset) in offsets.iter_mut().enumerate() {
-            let (y, x) = (code / pool.window_width, code % pool.window_width);
-            *offset = (y * columns + x).min(last) as f32;
+            && (KERNEL - 1) * columns + TABLE <= PATCH;
+        let mut offsets = [[0.0; TABLE]; KERNEL];
+        for (kx, offsets) in offsets.iter_mut().enumerate() {
+            for (code, offset) in offsets.iter_mut().enumerate() {
+                let (y, x) = (code / pool.window_width, code % pool.window_width);
+                *offset = f32::from_bits(((y * columns + x).min(last) + kx) as u32);
+            }
         }
         fits.then_some(Self {
             rows,
@@ -125,16 +127,19 @@ impl Patches {
         oy: usize,
     ) {
         let s = s.oct();
-        for r in 0..self.rows {
+        let mut rows = [from.image; COPIED];
+        for (r, row) in rows[..self.rows].iter_mut().enumerate() {
             let y = (oy * pool.stride_height + r).saturating_sub(pool.pad_top);
-            let y = y.min(conv.padded_height() - 1);
-            // SAFETY: row y lies in the image, and a window begins left of its last kernel; the next row's copy overwrites what one
-            // row's has too many.
+            // SAFETY: a row of the image.
+            *row = unsafe { row.add(y.min(conv.padded_height() - 1) * from.row_len) };
+        }
+        let mut to = from.patches;
+        for ox in 0..pool.out_width {
+            let x = ox * pool.stride_width;
+            // SAFETY: a window begins left of its last kernel; the next row's copy overwrites what one row's has too many.
             unsafe {
-                let row = from.image.add(y * from.row_len);
-                let to = from.patches.add(r * self.columns);
-                for ox in 0..pool.out_width {
-                    let (x, to) = (ox * pool.stride_width, to.add(ox * PATCH));
+                for (r, row) in rows[..self.rows].iter().enumerate() {
+                    let to = to.add(r * self.columns);
                     if x >= pool.pad_left {
                         s.store(to, s.load(row.add(x - pool.pad_left)));
                     } else {
@@ -143,6 +148,7 @@ impl Patches {
                         }
                     }
                 }
+                to = to.add(PATCH);
             }
         }
     }
@@ -175,12 +181,17 @@ impl Patches {
                 }
                 let g = activation_gradient(s, block.activation, y, g);
                 d_bias = s.add(d_bias, g);
-                let code = s.index(s.load_u8(from.codes.add(at)));
-                let pixel = s.index(s.lookup(self.offsets.as_ptr(), code));
+                let code = s.load_index(from.codes.add(at));
                 let patch = from.patches.add(ox * PATCH).cast_const();
-                for ky in 0..KERNEL {
-                    for kx in 0..KERNEL {
-                        let x = s.lookup(patch.add(ky * self.columns + kx), pixel);
+                for kx in 0..KERNEL {
+                    // With registers to spare a row's taps look into the same values.
+                    let (named, first) = match S::REGISTERS {
+                        32.. => (kx, 0),
+                        _ => (0, kx),
+                    };
+                    let pixel = s.low_bits(s.lookup(self.offsets[named].as_ptr(), code));
+                    for ky in 0..KERNEL {
+                        let x = s.lookup(patch.add(ky * self.columns + first), pixel);
                         sums[ky][kx] = s.mul_add(g, x, sums[ky][kx]);
                     }
                 }

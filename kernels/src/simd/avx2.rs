@@ -187,10 +187,10 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
-    fn index(self, a: __m256) -> [__m256i; 2] {
-        // SAFETY: the token proves AVX2.
+    unsafe fn load_index(self, from: *const u8) -> [__m256i; 2] {
+        // SAFETY: the token proves AVX2; the caller gives 8 readable bytes. Whoever looks up reads three bits and a sign.
         unsafe {
-            let index = _mm256_cvttps_epi32(a);
+            let index = _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()));
             [index, _mm256_slli_epi32::<28>(index)]
         }
     }
@@ -413,9 +413,12 @@ impl Simd for Avx2Quad {
         }
     }
     #[inline(always)]
-    fn index(self, a: __m128) -> __m128i {
-        // SAFETY: the token proves AVX2.
-        unsafe { _mm_and_si128(_mm_cvttps_epi32(a), _mm_set1_epi32(15)) }
+    unsafe fn load_index(self, from: *const u8) -> __m128i {
+        // SAFETY: the token proves AVX2; the caller gives 4 readable bytes.
+        unsafe {
+            let bytes = _mm_cvtsi32_si128(from.cast::<i32>().read_unaligned());
+            _mm_and_si128(_mm_cvtepu8_epi32(bytes), _mm_set1_epi32(15))
+        }
     }
     #[inline(always)]
     fn low_bits(self, a: __m128) -> __m128i {

@@ -164,9 +164,9 @@ impl Simd for Avx512 {
         unsafe { _mm512_storeu_ps(to, _mm512_maskz_compress_ps(bits as __mmask16, a)) }
     }
     #[inline(always)]
-    fn index(self, a: __m512) -> __m512i {
-        // SAFETY: the token proves AVX-512.
-        unsafe { _mm512_cvttps_epi32(a) }
+    unsafe fn load_index(self, from: *const u8) -> __m512i {
+        // SAFETY: the token proves AVX-512; the caller gives 16 readable bytes. Whoever looks up reads four bits.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
     }
     #[inline(always)]
     fn low_bits(self, a: __m512) -> __m512i {

@@ -132,8 +132,9 @@ impl Simd for Portable {
         }
     }
     #[inline(always)]
-    fn index(self, a: f32x4) -> [u8; 4] {
-        a.to_array().map(|lane| lane as u8 & 15)
+    unsafe fn load_index(self, from: *const u8) -> [u8; 4] {
+        // SAFETY: the caller gives 4 readable bytes.
+        unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(|byte| byte & 15)
     }
     #[inline(always)]
     fn low_bits(self, a: f32x4) -> [u8; 4] {

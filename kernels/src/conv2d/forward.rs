@@ -205,11 +205,7 @@ unsafe fn sample<S: Simd>(
             // With codes a tile does not fit 16 registers: AVX2 65 us instead of 57 for 32 filters of 78 x 78 pixels.
             let fits = codes.is_null() || S::REGISTERS >= 32;
             if has_pairs && fits && pooled_pairs::applies(block, S::LANES) {
-                let (bias, output) = (bias.add(c), output.add(c));
-                let codes = match codes.is_null() {
-                    true => codes,
-                    false => codes.add(c),
-                };
+                let (bias, output, codes) = (bias.add(c), output.add(c), further(codes, c));
                 pooled_pairs::convolve(
                     s,
                     block,
@@ -233,11 +229,7 @@ unsafe fn sample<S: Simd>(
                 let next = at + pool.out_width * conv.out_channels;
                 let mut ahead = Ahead::new(
                     output.wrapping_add(next),
-                    if codes.is_null() {
-                        codes
-                    } else {
-                        codes.wrapping_add(next)
-                    },
+                    further(codes, next),
                     pool.out_width,
                     conv.out_channels,
                     count,
@@ -268,14 +260,19 @@ unsafe fn sample<S: Simd>(
                     }
                 }
                 done = y.max(end);
-                let codes = if codes.is_null() {
-                    codes
-                } else {
-                    codes.add(at)
-                };
-                pool_row(s, &pool, oy, rows, block.activation, output.add(at), codes);
+                let (output, codes) = (output.add(at), further(codes, at));
+                pool_row(s, &pool, oy, rows, block.activation, output, codes);
             }
             c += count;
         }
+    }
+}
+
+/// `codes` so many codes further; null, where none are written, stays null.
+#[inline(always)]
+fn further(codes: *mut u8, count: usize) -> *mut u8 {
+    match codes.is_null() {
+        true => codes,
+        false => codes.wrapping_add(count),
     }
 }

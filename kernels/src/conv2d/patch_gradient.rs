@@ -23,6 +23,8 @@ const KERNEL: usize = 3;
 const PATCH: usize = 32;
 /// Values that a lookup chooses from.
 const TABLE: usize = 16;
+/// Rows of a patch at most.
+const MOST_ROWS: usize = 8;
 /// Values that are copied of a patch's row, as many as stand behind the image.
 const COPIED: usize = 8;
 
@@ -71,9 +73,10 @@ impl Patches {
             && conv.out_channels.is_multiple_of(lanes)
             && lanes >= 8
             && columns <= COPIED
+            && rows <= MOST_ROWS
             && last + KERNEL - 1 < TABLE
             && (rows - 1) * columns + COPIED <= PATCH
-            && (KERNEL - 1) * columns + TABLE <= PATCH;
+            && (KERNEL - 1) * (columns + 1) + TABLE <= PATCH;
         let mut offsets = [[0.0; TABLE]; KERNEL];
         for (kx, offsets) in offsets.iter_mut().enumerate() {
             for (code, offset) in offsets.iter_mut().enumerate() {
@@ -127,7 +130,7 @@ impl Patches {
         oy: usize,
     ) {
         let s = s.oct();
-        let mut rows = [from.image; COPIED];
+        let mut rows = [from.image; MOST_ROWS];
         for (r, row) in rows[..self.rows].iter_mut().enumerate() {
             let y = (oy * pool.stride_height + r).saturating_sub(pool.pad_top);
             // SAFETY: a row of the image.

@@ -1,8 +1,8 @@
 //! Batch normalisation over the last axis of x [rows, channels].
 //!
 //! Sums are in f64, so that `E[x^2] - E[x]^2` keeps 6 digits of the variance even where the mean is 10,000 deviations from 0: a band's
-//! values are taken as distances from its first row, four of which are added up in f32 before they are added to a sum. They are sums
-//! over these rows only; shards are added by the caller.
+//! values are taken as distances from its first row, eight of which are added up in f32, pair by pair, before they are added to a sum.
+//! They are sums over these rows only; shards are added by the caller.
 
 use crate::simd::Simd;
 
@@ -10,9 +10,8 @@ use crate::simd::Simd;
 const BAND: usize = 4096;
 /// Channels that are summed at once in f64.
 const GROUP: usize = 8;
-/// Sums in f32 under way at once, and the rows that each of them takes before it is added to one in f64.
-const CHAINS: usize = 4;
-const CHAIN: usize = 4;
+/// Rows whose sum is taken in f32 before it is added to one in f64.
+const ROWS: usize = 8;
 
 /// A register's worth of channels in a band of rows.
 #[derive(Clone, Copy)]
@@ -156,28 +155,33 @@ unsafe fn sums_strip<S: Simd, const PARTIAL: bool>(
     } = strip;
     // SAFETY: the strip's rows stand in x; no register is wider than 16.
     unsafe {
-        let row = |row: usize| get::<S, PARTIAL>(s, x.as_ptr().add(row * channels + first), width);
-        let pivot = row(top);
+        let x_first = x.as_ptr().add(first);
+        let pivot = get::<S, PARTIAL>(s, x_first.add(top * channels), width);
         let (mut p, mut q) = ([0.0f64; 16], [0.0f64; 16]);
         let mut block = top;
         while block < bottom {
-            let end = bottom.min(block + CHAINS * CHAIN);
-            let (mut a, mut b) = ([s.zero(); CHAINS], [s.zero(); CHAINS]);
-            let is_whole = end == block + CHAINS * CHAIN;
-            for i in 0..CHAINS * CHAIN {
+            let end = bottom.min(block + ROWS);
+            let mut d = [s.zero(); ROWS];
+            let is_whole = end == block + ROWS;
+            for i in 0..ROWS {
                 if is_whole || block + i < end {
-                    let d = s.sub(row(block + i), pivot);
-                    a[i % CHAINS] = s.add(a[i % CHAINS], d);
-                    b[i % CHAINS] = s.mul_add(d, d, b[i % CHAINS]);
+                    let row = get::<S, PARTIAL>(s, x_first.add((block + i) * channels), width);
+                    d[i] = s.sub(row, pivot);
                 }
             }
-            for chain in 0..CHAINS {
-                for (total, part) in [(&mut p, a[chain]), (&mut q, b[chain])] {
-                    let mut lanes = [0.0f32; 16];
-                    s.store(lanes.as_mut_ptr(), part);
-                    for lane in 0..S::LANES {
-                        total[lane] += f64::from(lanes[lane]);
-                    }
+            let (mut a, mut b) = ([s.zero(); ROWS / 2], [s.zero(); ROWS / 2]);
+            for i in 0..ROWS / 2 {
+                let [even, odd] = [d[2 * i], d[2 * i + 1]];
+                a[i] = s.add(even, odd);
+                b[i] = s.mul_add(odd, odd, s.mul(even, even));
+            }
+            let a = s.add(s.add(a[0], a[1]), s.add(a[2], a[3]));
+            let b = s.add(s.add(b[0], b[1]), s.add(b[2], b[3]));
+            for (total, part) in [(&mut p, a), (&mut q, b)] {
+                let mut lanes = [0.0f32; 16];
+                s.store(lanes.as_mut_ptr(), part);
+                for lane in 0..S::LANES {
+                    total[lane] += f64::from(lanes[lane]);
                 }
             }
             block = end;

@@ -117,6 +117,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn lookup(self, table: *const f32, index: Self::Index) -> Self::F;
     /// All lanes `x`.
     fn codes(self, x: u8) -> Self::Codes;
+    /// Reads `LANES` bytes.
+    unsafe fn load_codes(self, from: *const u8) -> Self::Codes;
+    /// Lanes where `a == b`.
+    fn eq_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Mask;
     /// `a + b`, which is below 256.
     fn add_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Codes;
     /// `mask ? a : b`
@@ -141,6 +145,15 @@ macro_rules! codes_as_values {
         #[inline(always)]
         fn codes(self, x: u8) -> Self::Codes {
             self.splat(f32::from(x))
+        }
+        #[inline(always)]
+        unsafe fn load_codes(self, from: *const u8) -> Self::Codes {
+            // SAFETY: the caller's promise.
+            unsafe { self.load_u8(from) }
+        }
+        #[inline(always)]
+        fn eq_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Mask {
+            self.eq(a, b)
         }
         #[inline(always)]
         fn add_codes(self, a: Self::Codes, b: Self::Codes) -> Self::Codes {

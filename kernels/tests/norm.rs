@@ -48,8 +48,8 @@ fn check(rows: usize, channels: usize, x: &[f32]) {
             let found = sums[c] / count;
             let found_variance = sums[channels + c] / count - found * found;
             // n additions in f64, and the cancellation of the two terms of the variance. In f32 a distance between two values is
-            // rounded, which a square doubles, three sums of four of them, and four of their squares; the mean's error counts twice,
-            // times its own distance.
+            // rounded, which a square doubles, three sums on the way from one of eight to that of all, and four roundings on a square's way;
+            // the mean's error counts twice, times its own distance.
             let column = || x.iter().skip(c).step_by(channels).copied().map(f64::from);
             let spread = column().fold(f64::MIN, f64::max) - column().fold(f64::MAX, f64::min);
             let size = rows as f64 * f64::EPSILON * (mean[c] * mean[c] + variance[c]);

@@ -158,28 +158,40 @@ unsafe fn unpool_row<S: Simd>(
     );
     // SAFETY: columns clips the window to the row; positions are below the pool's output size.
     unsafe {
-        row.write_bytes(0, pool.width * channels);
+        // Columns that have been written: the first windows set theirs.
+        let mut done = 0;
         for oy in oy0..oy1 {
             let row_code = (y + pool.pad_top - oy * pool.stride_height) * pool.window_width;
             for ox in 0..pool.out_width {
                 let (x0, x1) = pool.columns(ox);
+                if done < x0 {
+                    row.add(done * channels)
+                        .write_bytes(0, (x0 - done) * channels);
+                }
                 let first_code = row_code + x0 + pool.pad_left - ox * pool.stride_width;
                 let at = (oy * pool.out_width + ox) * channels;
                 let mut c = 0;
                 while c < channels {
                     let g = s.load(gradient.add(at + c));
-                    let code = s.load_u8(codes.add(at + c));
+                    let code = s.load_codes(codes.add(at + c));
                     let mut x = x0;
                     while x < x1 {
-                        let here = s.eq(code, s.splat((first_code + x - x0) as f32));
+                        let here = s.eq_codes(code, s.codes((first_code + x - x0) as u8));
                         let to = row.add(x * channels + c);
-                        s.store(to, s.add(s.load(to), s.select(here, g, s.zero())));
+                        let mut value = s.select(here, g, s.zero());
+                        if x < done {
+                            value = s.add(s.load(to), value);
+                        }
+                        s.store(to, value);
                         x += 1;
                     }
                     c += S::LANES;
                 }
+                done = done.max(x1);
             }
         }
+        row.add(done * channels)
+            .write_bytes(0, (pool.width - done) * channels);
     }
 }
 

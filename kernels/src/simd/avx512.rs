@@ -192,6 +192,16 @@ impl Simd for Avx512 {
         unsafe { _mm_set1_epi8(x.cast_signed()) }
     }
     #[inline(always)]
+    unsafe fn load_codes(self, from: *const u8) -> __m128i {
+        // SAFETY: the token proves AVX-512; the caller gives 16 readable bytes.
+        unsafe { _mm_loadu_si128(from.cast()) }
+    }
+    #[inline(always)]
+    fn eq_codes(self, a: __m128i, b: __m128i) -> __mmask16 {
+        // SAFETY: the token proves AVX-512 with BW and VL.
+        unsafe { _mm_cmpeq_epi8_mask(a, b) }
+    }
+    #[inline(always)]
     fn add_codes(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: the token proves AVX-512.
         unsafe { _mm_add_epi8(a, b) }

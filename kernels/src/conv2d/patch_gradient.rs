@@ -23,8 +23,6 @@ const KERNEL: usize = 3;
 const PATCH: usize = 32;
 /// Values that a lookup chooses from.
 const TABLE: usize = 16;
-/// Rows of a patch at most.
-const MOST_ROWS: usize = 8;
 /// Values that are copied of a patch's row, as many as stand behind the image.
 const COPIED: usize = 8;
 
@@ -73,7 +71,6 @@ impl Patches {
             && conv.out_channels.is_multiple_of(lanes)
             && lanes >= 8
             && columns <= COPIED
-            && rows <= MOST_ROWS
             && last + KERNEL - 1 < TABLE
             && (rows - 1) * columns + COPIED <= PATCH
             && (KERNEL - 1) * (columns + 1) + TABLE <= PATCH;
@@ -130,19 +127,16 @@ impl Patches {
         oy: usize,
     ) {
         let s = s.oct();
-        let mut rows = [from.image; MOST_ROWS];
-        for (r, row) in rows[..self.rows].iter_mut().enumerate() {
+        for r in 0..self.rows {
             let y = (oy * pool.stride_height + r).saturating_sub(pool.pad_top);
-            // SAFETY: a row of the image.
-            *row = unsafe { row.add(y.min(conv.padded_height() - 1) * from.row_len) };
-        }
-        let mut to = from.patches;
-        for ox in 0..pool.out_width {
-            let x = ox * pool.stride_width;
-            // SAFETY: a window begins left of its last kernel; the next row's copy overwrites what one row's has too many.
+            let y = y.min(conv.padded_height() - 1);
+            // SAFETY: row y lies in the image, and a window begins left of its last kernel; the next row's copy overwrites what one
+            // row's has too many.
             unsafe {
-                for (r, row) in rows[..self.rows].iter().enumerate() {
-                    let to = to.add(r * self.columns);
+                let row = from.image.add(y * from.row_len);
+                let to = from.patches.add(r * self.columns);
+                for ox in 0..pool.out_width {
+                    let (x, to) = (ox * pool.stride_width, to.add(ox * PATCH));
                     if x >= pool.pad_left {
                         s.store(to, s.load(row.add(x - pool.pad_left)));
                     } else {
@@ -151,7 +145,6 @@ impl Patches {
                         }
                     }
                 }
-                to = to.add(PATCH);
             }
         }
     }

@@ -69,7 +69,8 @@ pub(super) unsafe fn convolve<S: Simd>(
                 if rows == 1 {
                     // The lower row alone reads the last sums: what is not a number is greater than nothing.
                     let len = row_pairs::row_len(conv, S::LANES);
-                    from_raw_parts_mut(sums.add(3 * len), len).fill(f32::NAN);
+                    let last = sums.add((row_pairs::PRODUCTS - 1) * len);
+                    from_raw_parts_mut(last, len).fill(f32::NAN);
                 }
                 // The next pair's, or the next sample's first.
                 let next = image.wrapping_add((2 * pair + 4) * row_len);
